@@ -1,0 +1,144 @@
+"""Operations: what groups do, as records in the partition's own log (RELEASE, ACK … of the queue's state machine).
+
+They share the messages' numbering, fsync and replication. They are stored as JSON, so that anybody with sqlite3 can
+read what happened to a message. A replica's group state is exactly what the committed operations say.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+Ranges = list[tuple[int, int]]
+"""Half-open ranges of offsets, ascending: [(5, 9), (12, 13)] means 5, 6, 7, 8 and 12."""
+
+
+class _Operation(msgspec.Struct, frozen=True, tag_field="op", omit_defaults=True):
+    pass
+
+
+class Opened(_Operation, tag="opened"):
+    """A leader took over in `epoch`; its first record."""
+
+    epoch: int
+    broker: str
+
+
+class GroupCreated(_Operation, tag="group_created"):
+    """A group begins at `position`."""
+
+    group: str
+    position: int
+
+
+class GroupDeleted(_Operation, tag="group_deleted"):
+    group: str
+
+
+class GroupMoved(_Operation, tag="group_moved"):
+    """A seek: everything below `position` counts as settled, everything from it on as unsettled; `lag` messages remain."""
+
+    group: str
+    position: int
+    lag: int
+
+
+class MemberJoined(_Operation, tag="member_joined"):
+    """A consumer may hold leases from now on; silence longer than `session_timeout` seconds ends that."""
+
+    group: str
+    member: str
+    session_timeout: float
+
+
+class MemberLeft(_Operation, tag="member_left"):
+    group: str
+    member: str
+
+
+class Acked(_Operation, tag="acked"):
+    group: str
+    ranges: Ranges
+
+
+class Failed(_Operation, tag="failed"):
+    """Deliveries that failed and are counted: nack, lost session, expired lease. The message waits until `due` (broker time)."""
+
+    group: str
+    offsets: list[int]
+    due: float
+    reason: str
+    crashed: bool = False
+    """The consumer vanished while it held them: they are delivered singly from now on."""
+
+
+class Died(_Operation, tag="died"):
+    """Messages that became dead letters of the group."""
+
+    group: str
+    offsets: list[int]
+    reason: str
+    consumer: str
+    attempts: list[int]
+
+
+class Revived(_Operation, tag="revived"):
+    """Dead letters that go back into delivery, with their attempts forgotten."""
+
+    group: str
+    offsets: list[int]
+
+
+class Buried(_Operation, tag="buried"):
+    """Dead letters that are purged for good."""
+
+    group: str
+    offsets: list[int]
+
+
+class Matured(_Operation, tag="matured"):
+    """Delayed messages, by the offset of their acceptance, whose time has come: they follow as messages of their own."""
+
+    offsets: list[int]
+
+
+class Trimmed(_Operation, tag="trimmed"):
+    """Records below `start` are gone; `messages` of them were messages."""
+
+    start: int
+    messages: int
+    size: int
+
+
+class ProducersExpired(_Operation, tag="producers_expired"):
+    producers: list[int]
+
+
+Operation = (
+    Opened
+    | GroupCreated
+    | GroupDeleted
+    | GroupMoved
+    | MemberJoined
+    | MemberLeft
+    | Acked
+    | Failed
+    | Died
+    | Revived
+    | Buried
+    | Matured
+    | Trimmed
+    | ProducersExpired
+)
+
+_decoder = msgspec.json.Decoder(Operation)
+_encoder = msgspec.json.Encoder()
+
+
+def encode(operation: Operation) -> bytes:
+    """The JSON text that the log stores."""
+    return _encoder.encode(operation)
+
+
+def decode(text: bytes) -> Operation:
+    """The operation that a log record holds; raises `msgspec.DecodeError` on anything else."""
+    return _decoder.decode(text)
