@@ -1,0 +1,296 @@
+"""Commands to frames and back: one frame is one version byte followed by msgpack of a tagged command.
+
+Encoding trusts its caller. Decoding trusts nobody and is *total*: whatever bytes come in, the result is a command of the
+expected direction or a typed error (`BadFrame`, `UnsupportedVersion`) that names the field and what is allowed. Types are
+checked by msgspec while it decodes; what types cannot say (columns of one length, numbers that SQLite can store, times that
+are numbers) is checked here, per column and in C, never per message in Python.
+
+The version byte is outside of msgpack so that a peer of any other version can still be told, in version 1, why it is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from math import isfinite
+from typing import Any, cast
+
+import msgspec
+
+from zmqmq.core import admin_commands as admin
+from zmqmq.core import commands as data
+from zmqmq.core.commands import BEACON, PROTOCOL_VERSION, VERSIONS_SPOKEN, Command
+from zmqmq.core.model import Limits
+from zmqmq.errors import BadFrame, UnsupportedVersion
+
+MAX_INTEGER = 2**63 - 1
+"""Largest integer that a command may carry: what SQLite can store."""
+MAX_CRC = 2**32 - 1
+FRAME_OVERHEAD_PER_MESSAGE = 64
+"""Bytes of encoding that one message may need beside its value, key and headers."""
+FRAME_OVERHEAD = 65536
+"""Bytes that a frame may need beside its messages."""
+MAX_QUOTED = 120
+"""Characters of a foreign error text that are repeated in our own."""
+
+Request = (
+    data.Hello
+    | data.Ping
+    | data.Goodbye
+    | data.Describe
+    | data.Produce
+    | data.Subscribe
+    | data.Unsubscribe
+    | data.Pull
+    | data.Settle
+    | admin.CreateTopic
+    | admin.AlterTopic
+    | admin.DeleteTopic
+    | admin.ListTopics
+    | admin.DescribePartitions
+    | admin.ListGroups
+    | admin.DeleteGroup
+    | admin.AskLag
+    | admin.Seek
+    | admin.ListDead
+    | admin.Replay
+    | admin.Purge
+    | admin.AskExplain
+    | admin.AskStatus
+    | admin.ListBrokers
+)
+"""What a broker may receive from a client."""
+
+Answer = (
+    data.Welcome
+    | data.WhoAreYou
+    | data.SessionReplaced
+    | data.Pong
+    | data.Farewell
+    | data.Refused
+    | data.Described
+    | data.Produced
+    | data.Subscribed
+    | data.Delivery
+    | data.Empty
+    | data.Settled
+    | data.Recalled
+    | admin.Done
+    | admin.TopicList
+    | admin.PartitionList
+    | admin.GroupList
+    | admin.LagReport
+    | admin.DeadList
+    | admin.Explanation
+    | admin.BrokerStatus
+    | admin.BrokerList
+)
+"""What a client may receive from a broker."""
+
+_VERSION_BYTE = bytes([PROTOCOL_VERSION])
+_encoder = msgspec.msgpack.Encoder()
+_request_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Request)
+_answer_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Answer)
+_beacon_decoder = msgspec.msgpack.Decoder(data.Beacon)
+_outline_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_tag_decoder = msgspec.msgpack.Decoder(str)
+_INDEX = re.compile(r"\$\[(\d+)\]")
+_UNDECODABLE = (msgspec.MsgspecError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError)
+"""All that a decoder may raise on hostile bytes; deep nesting is a RecursionError, a lying length may be a MemoryError."""
+
+
+def encode(command: Command) -> bytes:
+    """The frame of a command."""
+    return _VERSION_BYTE + _encoder.encode(command)
+
+
+def decode_request(frame: bytes | memoryview) -> Command:
+    """What a client says to a broker. Raises BadFrame or UnsupportedVersion, and nothing else, on bytes that are no request."""
+    return _decode(frame, _request_decoder, _REQUESTS)
+
+
+def decode_answer(frame: bytes | memoryview) -> Command:
+    """What a broker says to a client. Raises BadFrame or UnsupportedVersion, and nothing else, on bytes that are no answer."""
+    return _decode(frame, _answer_decoder, _ANSWERS)
+
+
+def encode_beacon(beacon: data.Beacon) -> bytes:
+    """The PUB frame of a beacon, with its subscription prefix."""
+    return BEACON + _encoder.encode(beacon)
+
+
+def decode_beacon(frame: bytes | memoryview) -> data.Beacon:
+    """The beacon in a SUB frame; raises BadFrame on anything else."""
+    view = memoryview(frame)
+    if bytes(view[:1]) != BEACON:
+        raise BadFrame("not a beacon", hint=f"it begins with {BEACON!r}")
+    try:
+        beacon = _beacon_decoder.decode(view[1:])
+    except _UNDECODABLE as error:
+        raise BadFrame(f"not a beacon: {_quoted(error)}") from None
+    _check_scalars(beacon, "beacon")
+    return beacon
+
+
+def max_frame_bytes(limits: Limits) -> int:
+    """The largest frame that a peer within these limits can send, in bytes: what a socket's MAXMSGSIZE must allow."""
+    messages = max(limits.max_batch_bytes, limits.max_message_bytes)
+    return messages + limits.max_batch_messages * FRAME_OVERHEAD_PER_MESSAGE + FRAME_OVERHEAD
+
+
+def _decode(frame: bytes | memoryview, decoder: msgspec.msgpack.Decoder[Any], kinds: dict[str, type[Command]]) -> Command:
+    view = memoryview(frame)
+    _check_version(view)
+    try:
+        command = cast(Command, decoder.decode(view[1:]))
+    except _UNDECODABLE as error:
+        raise _explained(error, view[1:], kinds) from None
+    name = str(command.__struct_config__.tag)
+    _check_scalars(command, name)
+    check = _CHECKS.get(type(command))
+    if check is not None:
+        check(command)
+    return command
+
+
+def _check_version(view: memoryview) -> None:
+    if not len(view):
+        raise BadFrame("an empty frame is no command", hint="a frame is a version byte and a msgpack array")
+    low, high = VERSIONS_SPOKEN
+    if not low <= view[0] <= high:
+        raise UnsupportedVersion(f"protocol version {view[0]} is not spoken here", hint=f"versions {low} to {high} are", version=view[0])
+
+
+def _explained(error: BaseException, body: memoryview, kinds: dict[str, type[Command]]) -> BadFrame:
+    """The typed error for bytes that msgspec refused, with indices of the array replaced by names of fields."""
+    tag = _tag_of(body)
+    if tag is None:
+        return BadFrame("the frame is not a msgpack array that begins with a command's name", hint=_quoted(error))
+    kind = kinds.get(tag)
+    if kind is None:
+        return BadFrame(f"unknown command {tag[:MAX_QUOTED]!r}", hint=f"known are {', '.join(sorted(kinds))}")
+    fields = kind.__struct_fields__
+
+    def named(match: re.Match[str]) -> str:
+        index = int(match[1]) - 1
+        return f"{tag}.{fields[index]}" if 0 <= index < len(fields) else tag
+
+    text = _INDEX.sub(named, _quoted(error), count=1)
+    return BadFrame(f"bad {tag}: {text}", hint=f"its fields are {', '.join(fields)}", command=tag)
+
+
+def _tag_of(body: memoryview) -> str | None:
+    try:
+        outline = _outline_decoder.decode(body)
+        return _tag_decoder.decode(outline[0]) if outline else None
+    except _UNDECODABLE:
+        return None
+
+
+def _quoted(error: BaseException) -> str:
+    text = str(error) or type(error).__name__
+    return text if len(text) <= MAX_QUOTED else text[:MAX_QUOTED] + "…"
+
+
+# --- What types cannot say ---------------------------------------------------------------------------------------
+
+
+def _check_scalars(command: Command, path: str) -> None:
+    """Every number directly in `command` is one that SQLite and a clock can take."""
+    for field in command.__struct_fields__:
+        value = getattr(command, field)
+        if isinstance(value, int) and not -1 <= value <= MAX_INTEGER:
+            raise BadFrame(f"{path}.{field} is {value}", hint=f"allowed is -1 to {MAX_INTEGER}")
+        if isinstance(value, float) and not isfinite(value):
+            raise BadFrame(f"{path}.{field} is {value}", hint="allowed is a finite number")
+
+
+def _check_integers(values: Sequence[int], path: str, highest: int = MAX_INTEGER) -> None:
+    if values and not (min(values) >= 0 and max(values) <= highest):
+        raise BadFrame(f"{path} holds {min(values) if min(values) < 0 else max(values)}", hint=f"allowed is 0 to {highest}")
+
+
+def _check_columns(path: str, length: int, columns: Sequence[tuple[str, Sequence[Any] | None]]) -> None:
+    for name, column in columns:
+        if column is not None and len(column) != length:
+            raise BadFrame(f"{path}.{name} has {len(column)} entries", hint=f"all columns of this batch have {length}")
+
+
+def _check_produce(command: data.Produce) -> None:
+    count = len(command.values)
+    if not count:
+        raise BadFrame("produce.values is empty", hint="a batch holds at least one message")
+    columns = (("crcs", command.crcs), ("keys", command.keys), ("headers", command.headers), ("delays", command.delays))
+    _check_columns("produce", count, columns)
+    _check_integers(command.crcs, "produce.crcs", MAX_CRC)
+    _check_integers((command.partition, command.epoch, command.producer, command.sequence, command.oldest), "produce")
+    if not command.oldest <= command.sequence <= MAX_INTEGER - count:
+        raise BadFrame(f"produce.sequence is {command.sequence}", hint=f"allowed is oldest ({command.oldest}) to {MAX_INTEGER - count}")
+    for delay in command.delays or ():
+        if delay is not None and not (isfinite(delay) and delay >= 0):
+            raise BadFrame(f"produce.delays holds {delay}", hint="allowed is a number of seconds from 0 on")
+
+
+def _check_subscribe(command: data.Subscribe) -> None:
+    for held in command.held:
+        _check_scalars(held, "subscribe.held")
+        _check_integers(held.offsets, "subscribe.held.offsets")
+
+
+def _check_settlements(command: data.Settle | data.Settled) -> None:
+    settlements = command.settlements if isinstance(command, data.Settle) else command.lost
+    for settlement in settlements:
+        _check_scalars(settlement, "settle.settlements")
+        _check_integers(settlement.offsets or (), "settle.settlements.offsets")
+
+
+def _check_delivery(command: data.Delivery) -> None:
+    for lot in command.lots:
+        _check_scalars(lot, "delivery.lots")
+        columns = (
+            ("offsets", lot.offsets),
+            ("times", lot.times),
+            ("crcs", lot.crcs),
+            ("keys", lot.keys),
+            ("headers", lot.headers),
+            ("attempts", lot.attempts),
+        )
+        _check_columns("delivery.lots", len(lot.values), columns)
+        _check_integers(lot.offsets, "delivery.lots.offsets")
+
+
+def _check_offsets(command: admin.Replay | admin.Purge | data.Recalled) -> None:
+    _check_integers(command.offsets, f"{command.__struct_config__.tag}.offsets")
+
+
+def _check_changes(command: admin.AlterTopic) -> None:
+    for name, value in command.changes.items():
+        if isinstance(value, float) and not isfinite(value):
+            raise BadFrame(f"alter_topic.changes.{name[:MAX_QUOTED]} is {value}", hint="allowed is a finite number")
+
+
+def _check_welcome(command: data.Welcome) -> None:
+    if not (command.session_timeout > 0 and command.beacon_interval > 0):
+        raise BadFrame("welcome.session_timeout and welcome.beacon_interval are seconds", hint="allowed is more than 0")
+
+
+_CHECKS: dict[type[Command], Callable[[Any], None]] = {
+    data.Produce: _check_produce,
+    data.Subscribe: _check_subscribe,
+    data.Settle: _check_settlements,
+    data.Settled: _check_settlements,
+    data.Delivery: _check_delivery,
+    data.Recalled: _check_offsets,
+    data.Welcome: _check_welcome,
+    admin.Replay: _check_offsets,
+    admin.Purge: _check_offsets,
+    admin.AlterTopic: _check_changes,
+}
+
+
+def _by_tag(union: Any) -> dict[str, type[Command]]:
+    return {str(kind.__struct_config__.tag): kind for kind in union.__args__}
+
+
+_REQUESTS = _by_tag(Request)
+_ANSWERS = _by_tag(Answer)
