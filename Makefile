@@ -1,0 +1,38 @@
+# make demo | test | check | bench: each sets up .venv by itself the first time, and again when setup.py or pyproject.toml changed.
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+ARGS ?=
+
+.PHONY: help setup demo test check bench clean
+
+help:
+	@echo "make demo    a broker, three sensors and three controllers as processes; ends by itself"
+	@echo "make test    all tests                        (ARGS='-k name' to choose)"
+	@echo "make check   ruff, mypy --strict, house rules"
+	@echo "make bench   throughput and latency           (ARGS='--json' for programs)"
+	@echo "make clean   removes .venv and caches"
+
+setup: $(STAMP)
+
+$(STAMP): setup.py pyproject.toml .ci/setup
+	@.ci/setup $(VENV)
+	@touch $(STAMP)
+
+demo: $(STAMP)
+	@$(PYTHON) -m devices.demo $(ARGS)
+
+test: $(STAMP)
+	@$(PYTHON) -m pytest $(ARGS)
+
+check: $(STAMP)
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+	$(PYTHON) -m pytest -q tests/test_house.py
+
+bench: $(STAMP)
+	@$(PYTHON) -m benchmarks.bench $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
