@@ -107,6 +107,8 @@ class Trimmed(_Operation, tag="trimmed"):
     start: int
     messages: int
     size: int
+    dropped: dict[str, int] = {}
+    """How many of the messages each group had not settled."""
 
 
 class ProducersExpired(_Operation, tag="producers_expired"):

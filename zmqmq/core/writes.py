@@ -90,6 +90,8 @@ class PutHead(NamedTuple):
     applied: int
     messages: int
     size: int
+    delayed: int = 0
+    """Messages that wait for their time, as of `applied`."""
 
 
 class PutEpoch(NamedTuple):
@@ -123,6 +125,8 @@ class PutGroup(NamedTuple):
     revived: str
     """[offset, …]"""
     lag: int
+    dead: int = 0
+    """Dead letters, as of `applied`."""
 
 
 class DropGroup(NamedTuple):
@@ -216,14 +220,12 @@ class LogState(NamedTuple):
     messages: int
     size: int
     delayed: int
-    """Messages that wait for their time."""
+    """As in the head."""
     epochs: Sequence[tuple[int, int]]
     """(epoch, first offset), ascending."""
     producers: Sequence[tuple[int, int, str, float]]
     groups: Sequence[PutGroup]
     members: Sequence[PutMember]
-    dead: Sequence[tuple[str, int]]
-    """(group, how many dead letters)."""
 
 
 class Record(NamedTuple):

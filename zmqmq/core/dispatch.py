@@ -1,0 +1,234 @@
+"""Picking messages for a consumer that pulls: the one matching function of a queue.
+
+Order of service: keys the consumer holds already, then what became ready again (keys by turn, a share each), then what was not
+read yet. While unread messages exist, at most half of a pull goes to what waited, so neither starves the other. A message
+of a key that cannot be granted is passed over in the reading, never waited for.
+
+A *suspect* is a message whose last consumer vanished while holding it. It is delivered alone, and a consumer holds one at a time: a
+poison message then counts against itself and not against its neighbours.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+
+from zmqmq.core.checksum import checksums
+from zmqmq.core.gates import Gate
+from zmqmq.core.leases import Holder, Lease
+from zmqmq.core.model import Row
+from zmqmq.core.queue import Queue
+from zmqmq.core.writes import Reader
+
+SCAN_MAX = 20_000
+"""Records read on in one pull before the turn ends, however few could be granted."""
+SHARE = 4
+"""A ready key gets at most 1/SHARE of a pull, so that several keys share it."""
+
+
+class Pull:
+    """One consumer's request to one queue, while it is being answered."""
+
+    def __init__(self, queue: Queue, holder: Holder, log_id: int, reader: Reader, committed: int, wall: float) -> None:
+        self.queue = queue
+        self.holder = holder
+        self.log_id = log_id
+        self.reader = reader
+        self.committed = committed
+        self.wall = wall
+        self.unfinished = False
+        """True when reading stopped at SCAN_MAX although there was more: ask again."""
+
+    def rows(self, credit: int, max_bytes: int) -> list[Row]:
+        """Up to `credit` messages, held by the consumer from now on; the caller grants the lease."""
+        unread = self.queue.cursor < self.committed and not self.queue.is_full()
+        picked = self._pick_waiting(max(1, credit // 2) if unread else credit)
+        rows = self._fetch(picked) if picked else []
+        if self.holder.suspects and rows and rows[0].offset in self.holder.suspects:
+            return rows  # a suspect travels alone
+        used = sum(len(row.value) for row in rows)
+        if len(rows) < credit and unread and used < max_bytes:
+            rows += self._read_on(credit - len(rows), max_bytes - used)
+        return rows
+
+    # --- what waited -----------------------------------------------------------------------------------------------
+
+    def _pick_waiting(self, credit: int) -> dict[int, Gate | None]:
+        """Takes offsets from behind gates and from the loose ones; the gate is held by then."""
+        self.queue.mature(self.wall)
+        picked: dict[int, Gate | None] = {}
+        share = max(1, credit // SHARE)
+        for gate in [*self._own_gates(), *self.queue.gates.ready()]:
+            if len(picked) >= credit:
+                return picked
+            if self._take_from(gate, min(share, credit - len(picked)), picked):
+                return picked
+        self._take_loose(credit, picked)
+        return picked
+
+    def _own_gates(self) -> list[Gate]:
+        """Gates of keys that the consumer holds already and that have more for it."""
+        own: list[Gate] = []
+        for key in list(self.holder.more):
+            gate = self.queue.gates.get(key)
+            if gate is None or gate.owner is not self.holder or not gate.behind:
+                del self.holder.more[key]
+            elif gate.admits(self.holder, self.wall):
+                own.append(gate)
+        return own
+
+    def _take_from(self, gate: Gate, count: int, picked: dict[int, Gate | None]) -> bool:
+        """Takes the first messages of a key; True if that was a suspect, which ends the picking."""
+        run = 0
+        while run < min(count, len(gate.behind)) and not self._is_suspect(gate.behind[run]) and self._is_due(gate.behind[run]):
+            run += 1
+        suspect = run == 0 and self._is_suspect(gate.behind[0]) and not picked and not self.holder.suspects
+        for offset in self.queue.gates.take(gate, 1 if suspect else run):
+            picked[offset] = gate
+            gate.hold(self.holder)
+            if suspect:
+                self.holder.suspects.add(offset)
+        self.queue.refile(gate, self.wall)
+        if gate.behind and gate.owner is self.holder:
+            self.holder.more[gate.key] = None
+        return suspect
+
+    def _take_loose(self, credit: int, picked: dict[int, Gate | None]) -> None:
+        loose = self.queue.loose
+        skipped: list[int] = []
+        while loose and len(picked) < credit:
+            offset = heapq.heappop(loose)
+            if not self._is_suspect(offset):
+                picked[offset] = None
+            elif not picked and not self.holder.suspects:
+                picked[offset] = None
+                self.holder.suspects.add(offset)
+                break
+            else:
+                skipped.append(offset)
+        for offset in skipped:
+            heapq.heappush(loose, offset)
+
+    def _is_suspect(self, offset: int) -> bool:
+        failure = self.queue.state.failures.get(offset)
+        return failure is not None and failure.crashed
+
+    def _is_due(self, offset: int) -> bool:
+        failure = self.queue.state.failures.get(offset)
+        return failure is None or failure.due <= self.wall
+
+    def _fetch(self, picked: dict[int, Gate | None]) -> list[Row]:
+        """Reads picked messages; those that are gone (deleted meanwhile) or damaged let their gates go."""
+        offsets = sorted(offset for offset in picked if not self.queue.state.is_settled(offset))
+        rows = self._verified(list(self.reader.read_offsets(self.log_id, offsets)))
+        found = {row.offset for row in rows}
+        for offset, gate in picked.items():
+            if offset not in found:
+                self.holder.suspects.discard(offset)
+                if gate is not None:
+                    gate.let_go()
+                    self.queue.refile(gate, self.wall)
+        return rows
+
+    # --- what was not read yet -------------------------------------------------------------------------------------
+
+    def _read_on(self, credit: int, max_bytes: int) -> list[Row]:
+        """Reads from the cursor on, grants what is free and passes over what is not."""
+        granted: list[Row] = []
+        scanned = used = 0
+        queue = self.queue
+        while len(granted) < credit and queue.cursor < self.committed and used < max_bytes and not queue.is_full():
+            if scanned >= SCAN_MAX:
+                self.unfinished = True
+                break
+            read = self.reader.read(self.log_id, queue.cursor, credit - len(granted) if scanned == 0 else SCAN_MAX // 4, max_bytes)
+            rows = [row for row in read if row[0] < self.committed] if read and read[-1][0] >= self.committed else list(read)
+            scanned += len(rows) + 1
+            granted += self._admit(self._advance(rows), credit - len(granted))
+            used = sum(len(row.value) for row in granted)
+        return granted
+
+    def _advance(self, rows: list[Row]) -> list[Row]:
+        """Moves the cursor past the rows; what lies between them is no message and so is settled for good."""
+        queue = self.queue
+        start = queue.cursor
+        queue.cursor = rows[-1].offset + 1 if rows else self.committed
+        if queue.cursor - start != len(rows):
+            settled = queue.state.settled
+            for row in rows:
+                if row.offset > start:
+                    settled.add(start, row.offset)
+                start = row.offset + 1
+            settled.add(start, queue.cursor)
+            queue.state.changed = True
+        return self._verified(rows)
+
+    def _admit(self, rows: list[Row], credit: int) -> list[Row]:
+        """The rows that the consumer gets; the hot loop of delivery."""
+        queue = self.queue
+        special = bool(queue.known or queue.state.failures or len(queue.state.settled.ranges))
+        granted: list[Row] = []
+        get, make, holder = queue.gates.get, queue.gates.make, self.holder
+        for index, row in enumerate(rows):
+            if len(granted) == credit:
+                self._rewind(rows[index].offset)
+                break
+            if special and not self._is_news(row):
+                continue
+            key = row.key
+            if key is None:
+                granted.append(row)
+                continue
+            gate = get(key)
+            if gate is None:
+                gate = make(key)
+            elif gate.behind or gate.returning or (gate.owner is not None and gate.owner is not holder):
+                queue.gates.pass_over(gate, row.offset)
+                continue
+            gate.owner = holder
+            gate.held += 1
+            granted.append(row)
+        return granted
+
+    def _rewind(self, cursor: int) -> None:
+        """The consumer has enough: the rest is read again by the next pull."""
+        self.queue.cursor = cursor
+        self.queue.unread_damage = [offset for offset in self.queue.unread_damage if offset < cursor]
+
+    def _is_news(self, row: Row) -> bool:
+        """False for what is settled or accounted for already; a message that failed before goes where failed ones wait."""
+        queue = self.queue
+        if row.offset in queue.known:
+            queue.known.discard(row.offset)
+            return False
+        if row.offset in queue.state.settled.ranges:
+            return False
+        if row.offset in queue.state.failures:
+            if row.key is None:
+                queue.put_loose(row.offset, self.wall)
+            else:
+                gate = queue.gates.make(row.key)
+                queue.gates.pass_over(gate, row.offset)
+                queue.refile(gate, self.wall)
+            return False
+        return True
+
+    def _verified(self, rows: list[Row]) -> list[Row]:
+        """The rows whose checksums match; the others are reported to the queue."""
+        if not rows:
+            return rows
+        _, _, keys, headers, values, crcs = zip(*rows, strict=True)
+        computed = checksums(values, keys, headers)
+        if computed == list(crcs):
+            return rows
+        bad = {row.offset for row, crc in zip(rows, computed, strict=True) if row.crc != crc}
+        self.queue.unread_damage += sorted(bad)
+        return [row for row in rows if row.offset not in bad]
+
+
+def grant(pull: Pull, rows: Sequence[Row], now: float) -> Lease:
+    """Makes the lease for rows that `Pull.rows` gave."""
+    queue = pull.queue
+    return queue.book.grant(
+        pull.holder, [row.offset for row in rows], [row.key for row in rows], now, now + queue.settings.max_processing_time
+    )

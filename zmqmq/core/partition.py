@@ -1,0 +1,311 @@
+"""One partition as its leader runs it: the log, the producers, the groups, and what waits for a commit.
+
+    produce / operation ──► writes of this turn ──► disk ──► committed ──► confirmed, applied, delivered
+
+Nothing here is confirmed or applied before `persisted` says that the turn is on disk. An operation takes effect (`_apply`)
+only then, in log order; its table changes go into the next turn's writes, so tables never run ahead of the committed log. `snapshot`
+writes the rest of the state down from time to time; a restart reads the snapshot and replays what came after it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import NamedTuple
+
+from zmqmq.core import operations
+from zmqmq.core.appliers import Applier
+from zmqmq.core.commands import Produce
+from zmqmq.core.dedup import ProducerState, ProducerTable
+from zmqmq.core.group import GroupState
+from zmqmq.core.log import Log
+from zmqmq.core.model import GroupLimits, Kind, Row, TopicRecord
+from zmqmq.core.operations import Operation
+from zmqmq.core.queue import Queue
+from zmqmq.core.writes import (
+    AppendDelayed,
+    AppendMessages,
+    AppendOperation,
+    LogState,
+    PutEpoch,
+    PutHead,
+    PutProducers,
+    Record,
+    Write,
+)
+
+SNAPSHOT_RECORDS = 20_000
+"""Records after which the state is written down; bounds what a restart has to replay."""
+Confirm = Callable[[int, float], None]
+"""Called with (first offset, time) when a batch is committed."""
+Refuse = Callable[[], None]
+"""Called when a batch could not be stored for want of space."""
+
+
+class Batch(NamedTuple):
+    """Messages of this turn that wait for the commit."""
+
+    end: int
+    count: int
+    size: int
+    first: int
+    time: float
+    producer: int
+    before: ProducerState | None
+    confirm: Confirm | None
+    refuse: Refuse | None
+    delayed: int
+
+
+class Partition:
+    """One partition's leader."""
+
+    def __init__(self, topic: TopicRecord, number: int, state: LogState, limits: GroupLimits, rng: Random) -> None:
+        self.topic = topic
+        self.number = number
+        self.limits = limits
+        self.rng = rng
+        self.log = Log(state.log_id, state.start, state.end, state.epoch, state.epochs)
+        self.messages = state.messages
+        self.size = state.size
+        self.delayed = state.delayed
+        self.next_due = float("-inf") if state.delayed else float("inf")
+        self.producers = ProducerTable()
+        self.queues: dict[str, Queue] = {}
+        self.writes: list[Write] = []
+        self.applied = state.applied
+        self.recalls: list[tuple[str, str, int, list[int]]] = []
+        """(group, member, lease, offsets) that consumers have to be told."""
+        self.revived: list[tuple[str, list[int]]] = []
+        """(group, offsets) of replayed letters whose keys must be read before they can wait in order."""
+        self.time = 0.0
+        """Broker time of this turn."""
+        self._batches: deque[Batch] = deque()
+        self._operations: deque[tuple[int, Operation]] = deque()
+        self._waiters: deque[tuple[int, Callable[[], None]]] = deque()
+        self._restore(state)
+        self._applier = Applier(self)
+
+    def _restore(self, state: LogState) -> None:
+        for row in state.producers:
+            self.producers.restore(*row)
+        for group in state.groups:
+            self.add_queue(GroupState.from_write(group))
+        for member in state.members:
+            self.queues[member.group].state.members[member.member] = member.session_timeout
+
+    # --- opening ---------------------------------------------------------------------------------------------------
+
+    def replay(self, records: Sequence[Record]) -> None:
+        """Applies records that came after the last snapshot."""
+        for record in records:
+            self.time = record.time
+            if record.kind == Kind.OPERATION:
+                self._applier.apply(record.offset, operations.decode(record.text))
+                continue
+            if record.producer:
+                self.producers.accept(record.producer, record.sequence, 1, record.offset, record.time)
+            if record.kind == Kind.MESSAGE:
+                self._count(1, record.size)
+            else:
+                self.delayed += 1
+        if records:
+            self.applied = records[-1].offset + 1
+
+    def lead(self, epoch: int, broker: str, wall: float) -> None:
+        """Begins a leadership."""
+        self.time = wall
+        self.log.lead(epoch)
+        self.writes.append(PutEpoch(self.log.log_id, epoch, self.log.end))
+        self.append_operation(operations.Opened(epoch, broker))
+        for queue in self.queues.values():
+            queue.cursor = queue.state.settled.floor
+        self.revived = [(name, sorted(queue.state.revived)) for name, queue in self.queues.items() if queue.state.revived]
+
+    def add_queue(self, state: GroupState) -> Queue:
+        queue = Queue(state, self.topic.settings, self.limits, self.append_operation, self.rng)
+        self.queues[state.name] = queue
+        return queue
+
+    def set_topic(self, topic: TopicRecord) -> None:
+        """The topic's settings have changed."""
+        self.topic = topic
+        for queue in self.queues.values():
+            queue.settings = topic.settings
+
+    # --- appending -------------------------------------------------------------------------------------------------
+
+    def append_operation(self, operation: Operation) -> int:
+        """Appends to the log and returns the offset; takes effect when committed."""
+        offset = self.log.give(1)
+        self.writes.append(AppendOperation(self.log.log_id, offset, self.log.epoch, self.time, operations.encode(operation)))
+        self._operations.append((offset, operation))
+        return offset
+
+    def after_commit(self, then: Callable[[], None]) -> None:
+        """Calls `then` when everything appended so far is committed."""
+        self._waiters.append((self.log.end, then))
+
+    def produce(self, batch: Produce, wall: float, confirm: Confirm, refuse: Refuse) -> None:
+        """Accepts a batch that passed the checks of `zmqmq.core.accept`, or repeats its first answer; raises OutOfOrder."""
+        count = len(batch.values)
+        repeated, offset = self.producers.judge(batch.producer, batch.sequence, count, batch.oldest)
+        if repeated == count:
+            self._waiters.append((self._end_of(offset, count), lambda: confirm(offset, wall)))
+            return
+        fresh = self._without_front(batch, repeated) if repeated else batch
+        first = self._append_batch(fresh, wall)
+        before = self.producers.accept(batch.producer, fresh.sequence, count - repeated, first, wall)
+        delayed = sum(1 for delay in fresh.delays or () if delay)
+        size = _size(fresh.values, fresh.keys, fresh.headers) if not delayed else _size_undelayed(fresh)
+        self._batches.append(
+            Batch(self.log.end, count - repeated, size, first - repeated, wall, batch.producer, before, confirm, refuse, delayed)
+        )
+
+    def _end_of(self, offset: int, count: int) -> int:
+        """Until where the log must be committed before a repeat may be confirmed."""
+        return offset + count if offset >= 0 else self.log.end
+
+    @staticmethod
+    def _without_front(batch: Produce, count: int) -> Produce:
+        """The part of a batch that is not in the log yet."""
+        cut = slice(count, None)
+        return Produce(
+            batch.id,
+            batch.topic,
+            batch.partition,
+            batch.epoch,
+            batch.producer,
+            batch.sequence + count,
+            batch.oldest,
+            batch.values[cut],
+            batch.crcs[cut],
+            batch.keys[cut] if batch.keys else None,
+            batch.headers[cut] if batch.headers else None,
+            batch.delays[cut] if batch.delays else None,
+        )
+
+    def _append_batch(self, batch: Produce, wall: float) -> int:
+        count = len(batch.values)
+        first = self.log.give(count)
+        if not batch.delays or not any(batch.delays):
+            self.writes.append(
+                AppendMessages(
+                    self.log.log_id, first, self.log.epoch, wall, batch.producer, batch.sequence, batch.values, batch.crcs, batch.keys, batch.headers
+                )
+            )
+            return first
+        for index, delay in enumerate(batch.delays):
+            self._append_one(batch, index, delay, first + index, wall)
+        return first
+
+    def _append_one(self, batch: Produce, index: int, delay: float | None, offset: int, wall: float) -> None:
+        """One message of a batch in which some are delayed."""
+        key = batch.keys[index] if batch.keys else None
+        headers = batch.headers[index] if batch.headers else None
+        head = (self.log.log_id, offset, self.log.epoch, wall, batch.producer, batch.sequence + index)
+        if delay:
+            self.writes.append(AppendDelayed(*head, batch.values[index], batch.crcs[index], key, headers, wall + delay))
+        else:
+            self.writes.append(AppendMessages(*head, [batch.values[index]], [batch.crcs[index]], [key], [headers]))
+
+    def mature(self, due: Sequence[int], rows: Sequence[Row], wall: float) -> None:
+        """Delayed messages whose time has come get their place in the log now."""
+        self.append_operation(operations.Matured(list(due)))
+        if not rows:
+            return
+        _, _, keys, headers, values, crcs = zip(*rows, strict=True)
+        first = self.log.give(len(rows))
+        self.writes.append(AppendMessages(self.log.log_id, first, self.log.epoch, wall, 0, 0, values, crcs, keys, headers))
+        self._batches.append(Batch(self.log.end, len(rows), _size(values, keys, headers), first, wall, 0, None, None, None, 0))
+
+    # --- the end of a turn -----------------------------------------------------------------------------------------
+
+    def take_writes(self) -> list[Write]:
+        writes, self.writes = self.writes, []
+        return writes
+
+    def drop_appends(self) -> set[int]:
+        """The turn's messages could not be stored for want of space; its operations will be, except those whose offsets this returns. Their offsets stay empty."""
+        while self._batches:
+            batch = self._batches.pop()
+            if batch.producer:
+                self.producers.undo(batch.producer, batch.before)
+            if batch.refuse:
+                batch.refuse()
+        dropped = {offset for offset, operation in self._operations if isinstance(operation, operations.Matured)}
+        self._operations = deque(entry for entry in self._operations if entry[0] not in dropped)
+        return dropped
+
+    def persisted(self, wall: float) -> int:
+        """The turn is on disk: confirms, applies, opens gates. Returns how many things became deliverable."""
+        self.log.persisted(self.log.end)
+        self.time = wall
+        fresh = 0
+        while self._batches or self._operations:
+            if self._operations and (not self._batches or self._operations[0][0] < self._batches[0].end):
+                self._applier.apply(*self._operations.popleft())
+            else:
+                fresh += self._confirm(self._batches.popleft())
+        for queue in self.queues.values():
+            fresh += queue.committed(self.log.committed, wall)
+        while self._waiters and self._waiters[0][0] <= self.log.committed:
+            self._waiters.popleft()[1]()
+        return fresh
+
+    def _confirm(self, batch: Batch) -> int:
+        self._count(batch.count - batch.delayed, batch.size)
+        if batch.delayed:
+            self.delayed += batch.delayed
+            self.next_due = float("-inf")  # ask storage
+        if batch.confirm:
+            batch.confirm(batch.first, batch.time)
+        return batch.count - batch.delayed
+
+    def _count(self, messages: int, size: int) -> None:
+        self.messages += messages
+        self.size += size
+        for queue in self.queues.values():
+            queue.state.lag += messages
+            queue.state.changed = True
+
+    def is_snapshot_due(self) -> bool:
+        return self.log.committed - self.applied >= SNAPSHOT_RECORDS
+
+    def snapshot(self) -> None:
+        """Writes the state down as of what is committed."""
+        log_id = self.log.log_id
+        if rows := self.producers.take_changed():
+            self.writes.append(PutProducers(log_id, rows))
+        for queue in self.queues.values():
+            if queue.state.changed:
+                self.writes.append(queue.state.to_write(log_id))
+                queue.state.changed = False
+        self.applied = self.log.committed
+        log = self.log
+        self.writes.append(PutHead(log_id, log.epoch, log.start, log.end, self.applied, self.messages, self.size, self.delayed))
+
+    def is_dirty(self) -> bool:
+        """Is there anything that the last snapshot does not say?"""
+        return self.applied < self.log.committed
+
+
+def _size(values: Sequence[bytes], keys: Sequence[bytes | None] | None, headers: Sequence[str | None] | None) -> int:
+    """Bytes of a batch."""
+    size = sum(map(len, values))
+    if keys:
+        size += sum(len(key) for key in keys if key)
+    if headers:
+        size += sum(len(text) for text in headers if text)
+    return size
+
+
+def _size_undelayed(batch: Produce) -> int:
+    """Bytes of those messages of a batch that can be delivered now."""
+    chosen = [index for index, delay in enumerate(batch.delays or ()) if not delay]
+    return _size(
+        [batch.values[index] for index in chosen],
+        [batch.keys[index] for index in chosen] if batch.keys else None,
+        [batch.headers[index] for index in chosen] if batch.headers else None,
+    )

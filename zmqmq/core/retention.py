@@ -1,0 +1,86 @@
+"""What may be deleted of a partition, and what must be: pure planning, in bounded steps.
+
+    keep: consumed   everything below the lowest floor of all groups (nothing while there is no group)
+    keep: log        nothing by itself
+    max_age          whatever is older, settled or not
+    max_bytes        with keep: log the oldest beyond the size
+
+Only records that the snapshot covers are deleted: a restart still needs the later ones.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from zmqmq.core.operations import Trimmed
+from zmqmq.core.partition import Partition
+from zmqmq.core.writes import Reader
+
+STEP_RECORDS = 5_000
+"""Records deleted in one step; bounds the stall of one turn to some milliseconds."""
+WORTH_RECORDS = 1_000
+"""Settled records worth a deletion while the broker is busy; when it is idle every message is."""
+
+
+class Limit(NamedTuple):
+    """Records below `offset` may go; `forced` ones go even if not settled by every group."""
+
+    offset: int
+    forced: bool
+
+
+def plan_trim(partition: Partition, reader: Reader, wall: float, idle: bool) -> Trimmed | None:
+    """The next deletion, or None."""
+    log = partition.log
+    limit = _limit(partition, reader, wall)
+    stop = min(limit.offset, partition.applied, log.committed, log.start + STEP_RECORDS)
+    if stop <= log.start or (not idle and not limit.forced and limit.offset - log.start < WORTH_RECORDS):
+        return None
+    messages, size = reader.weigh(log.log_id, log.start, stop)
+    if messages == 0 and stop - log.start < WORTH_RECORDS:
+        return None  # a trim is a record itself: do not trim trims
+    return Trimmed(stop, messages, size, _dropped(partition, reader, stop) if limit.forced else {})
+
+
+def _limit(partition: Partition, reader: Reader, wall: float) -> Limit:
+    settings = partition.topic.settings
+    limit = partition.log.start
+    if settings.keep == "consumed" and partition.queues:
+        limit = min(queue.state.settled.floor for queue in partition.queues.values())
+    forced = partition.log.start
+    if settings.max_age is not None:
+        young = reader.offset_at(partition.log.log_id, wall - settings.max_age)
+        forced = partition.log.committed if young is None else young
+    if settings.keep == "log" and settings.max_bytes is not None and partition.size > settings.max_bytes:
+        forced = max(forced, _stop_for_bytes(partition, reader, partition.size - settings.max_bytes))
+    return Limit(forced, True) if forced > limit else Limit(limit, False)
+
+
+def _stop_for_bytes(partition: Partition, reader: Reader, excess: int) -> int:
+    """Offset below which the oldest messages sum up to the excess, one step at the most."""
+    stop = partition.log.start
+    for row in reader.read(partition.log.log_id, partition.log.start, STEP_RECORDS, excess):
+        excess -= len(row.value) + len(row.key or b"") + len(row.headers or "")
+        stop = row.offset + 1
+        if excess <= 0:
+            break
+    return stop
+
+
+def _dropped(partition: Partition, reader: Reader, stop: int) -> dict[str, int]:
+    """How many messages below `stop` each group has not settled."""
+    behind = {name: queue.state for name, queue in partition.queues.items() if queue.state.settled.floor < stop}
+    if not behind:
+        return {}
+    dropped = dict.fromkeys(behind, 0)
+    start = partition.log.start
+    while rows := reader.read(partition.log.log_id, start, STEP_RECORDS, 1 << 24):
+        for row in rows:
+            if row.offset >= stop:
+                break
+            for name, state in behind.items():
+                dropped[name] += row.offset not in state.settled
+        start = rows[-1].offset + 1
+        if start >= stop:
+            break
+    return {name: count for name, count in dropped.items() if count}
