@@ -1,0 +1,1 @@
+"""zmqmq: a durable message queue over ZeroMQ and SQLite."""

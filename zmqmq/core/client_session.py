@@ -1,0 +1,140 @@
+"""A client's session with one broker, seen from the client: greet, be welcomed, stay alive, notice the end.
+
+The session is down until a link exists, *greeting* from the Hello to the Welcome (nothing else may be said), then *open*.
+Silence is measured on both sides: we ping after a third of the granted timeout without a word of ours, and give the
+link up when nothing at all was heard for the whole of it. Whatever the broker says counts as life. A broker that asks
+`WhoAreYou` has forgotten us: the same link greets again under the next session epoch and everything is declared anew.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from zmqmq.core.commands import (
+    VERSIONS_SPOKEN,
+    Command,
+    Farewell,
+    Hello,
+    Ping,
+    Pong,
+    Refused,
+    SessionReplaced,
+    Welcome,
+    WhoAreYou,
+)
+from zmqmq.errors import ZmqmqError, from_code
+
+GREETING_TIMEOUT = 3.0
+"""Seconds from the Hello (or from the attempt to connect) to the Welcome; then the next endpoint is tried."""
+PINGS_PER_TIMEOUT = 3
+
+
+class Heard(Enum):
+    """What a command from the broker means for the session."""
+
+    OPENED = auto()
+    """Welcome: declare everything, then go on."""
+    FORGOTTEN = auto()
+    """Say hello again on this link."""
+    ENDED = auto()
+    """The broker leaves, or another link of ours took over: this link is of no use any more."""
+    REFUSED = auto()
+    """The greeting was refused; see `refusal`."""
+    CONSUMED = auto()
+    """It concerned nobody else."""
+    CONTENT = auto()
+    """It is for the producer, consumer or administrator behind the session."""
+
+
+class ClientSession:
+    """One client's session; times are seconds of any monotonic clock."""
+
+    def __init__(self, client_id: str, name: str, software: str, session_timeout: float = 0.0) -> None:
+        """`session_timeout` is what is asked for; 0 takes the broker's default."""
+        self.client_id = client_id
+        self.epoch = 0
+        self.welcome: Welcome | None = None
+        """The last welcome; stays when the link is down."""
+        self.refusal: ZmqmqError | None = None
+        self.is_open = False
+        self._name = name
+        self._software = software
+        self._asked_timeout = session_timeout
+        self._greeting = False
+        self._heard = 0.0
+        self._said = 0.0
+
+    @property
+    def timeout(self) -> float:
+        """Seconds of silence that end the session, as granted; before any welcome the greeting's own."""
+        return self.welcome.session_timeout if self.welcome is not None else GREETING_TIMEOUT
+
+    def greet(self, now: float) -> Hello:
+        """Begins a session on a link, or anew on the same link."""
+        self.epoch += 1
+        self.is_open = False
+        self._greeting = True
+        self._said = now
+        self._greeted = now
+        return Hello(VERSIONS_SPOKEN, self.client_id, self.epoch, self._name, self._asked_timeout, self._software)
+
+    def down(self) -> None:
+        """The link is gone."""
+        self.is_open = False
+        self._greeting = False
+
+    def said(self, now: float) -> None:
+        """Something was sent."""
+        self._said = now
+
+    def hear(self, command: Command, now: float) -> Heard:
+        """Takes one command of the broker and says what it means."""
+        if self.is_open or isinstance(command, Welcome):
+            self._heard = now
+        if isinstance(command, Welcome):
+            return self._welcomed(command)
+        if isinstance(command, Refused) and self._greeting and command.id == 0:
+            self.refusal = from_code(command.code, command.message, command.hint, command.details)
+            return Heard.REFUSED
+        if isinstance(command, WhoAreYou):
+            return Heard.FORGOTTEN if self.is_open else Heard.CONSUMED
+        if isinstance(command, SessionReplaced) or (isinstance(command, Farewell) and command.id == 0):
+            return Heard.ENDED
+        if isinstance(command, Pong) or not self.is_open:
+            return Heard.CONSUMED
+        return Heard.CONTENT
+
+    def _welcomed(self, command: Welcome) -> Heard:
+        if not self._greeting or command.session_epoch != self.epoch:
+            return Heard.CONSUMED
+        self.welcome = command
+        self.refusal = None
+        self.is_open = True
+        self._greeting = False
+        return Heard.OPENED
+
+    def ping(self, now: float, id: int, loop_lag: float = 0.0) -> Ping | None:
+        """The ping that is due, if one is."""
+        if not self.is_open or now < self._said + self.timeout / PINGS_PER_TIMEOUT:
+            return None
+        return Ping(id, loop_lag)
+
+    def is_dead(self, now: float) -> bool:
+        """Whether the link has been silent for too long. Ask only after everything that has arrived was heard."""
+        if self._greeting:
+            return now >= self._greeted + GREETING_TIMEOUT
+        return self.is_open and now >= self._heard + self.timeout
+
+    def gives_up_at(self) -> float:
+        """When the broker, hearing no more of us, has surely ended the session and returned its leases."""
+        return self._heard + self.timeout
+
+    def deadline(self) -> float:
+        """When to look at the session again."""
+        if self._greeting:
+            return self._greeted + GREETING_TIMEOUT
+        if not self.is_open:
+            return float("inf")
+        return min(self._said + self.timeout / PINGS_PER_TIMEOUT, self._heard + self.timeout)
+
+    _greeted = 0.0
