@@ -27,29 +27,25 @@ class Checkpointer:
         self._connection = connection
         self._log = log
         self._small = self._large = self._highest = 0
-        self._next = 0
+        self._copied = -1  # the file's size when all of it had been copied
+        self._next = 0  # after an incomplete copy: the size at which to try again
         self.longest_stall = 0.0
         """Seconds."""
 
     def set_turn(self, turn: int) -> None:
         """Derives the marks from the size of a turn: half of one when idle (4 MiB), two in any case (16 MiB), eight at the most (64 MiB)."""
         self._small, self._large, self._highest = turn // 2, 2 * turn, 8 * turn
-        self._next = self._small
         self._connection.execute(f"PRAGMA journal_size_limit={self._small}").fetchall()
 
     def run(self, idle: bool) -> None:
         """Does what the policy asks for now; mostly nothing."""
         size = size_of(self._log)
-        if size <= self._small:
-            self._next = self._small
-            return
-        if size < self._large and not idle or size < self._next:
+        if size <= (self._small if idle else self._large) or size == self._copied or size < self._next:
             return
         if size >= self._highest:
             self.empty()
         else:
             self._checkpoint("PASSIVE")
-        self._next = size_of(self._log) + self._small  # unless it starts over, wait until there is more to copy
 
     def empty(self) -> None:
         """Copies everything and cuts the log to nothing, unless readers keep it from that longer than READER_WAIT."""
@@ -62,5 +58,9 @@ class Checkpointer:
 
     def _checkpoint(self, mode: str) -> None:
         began = time.monotonic()
-        self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+        blocked, frames, copied = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
         self.longest_stall = max(self.longest_stall, time.monotonic() - began)
+        size = size_of(self._log)
+        complete = not blocked and frames == copied
+        self._copied = size if complete else -1
+        self._next = 0 if complete else size + self._small  # trying again without anything new would copy nothing
