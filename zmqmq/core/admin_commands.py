@@ -13,7 +13,7 @@ from zmqmq.core.model import TopicSettings
 PAGE_LIMIT = 1000
 
 
-class CreateTopic(Command, tag="create_topic"):
+class CreateTopic(Command, frozen=True, tag="create_topic"):
     """Answer: Described. A topic that exists with the same partitions and settings is no error."""
 
     id: int
@@ -23,7 +23,7 @@ class CreateTopic(Command, tag="create_topic"):
     settings: TopicSettings
 
 
-class AlterTopic(Command, tag="alter_topic"):
+class AlterTopic(Command, frozen=True, tag="alter_topic"):
     """Changes the named settings and keeps the others. Answer: Described."""
 
     id: int
@@ -31,27 +31,27 @@ class AlterTopic(Command, tag="alter_topic"):
     changes: dict[str, str | int | float | None]
 
 
-class DeleteTopic(Command, tag="delete_topic"):
+class DeleteTopic(Command, frozen=True, tag="delete_topic"):
     """Answer: Done."""
 
     id: int
     topic: str
 
 
-class Done(Command, tag="done"):
+class Done(Command, frozen=True, tag="done"):
     """It is so; `count` says how many things were affected."""
 
     id: int
     count: int = 0
 
 
-class ListTopics(Command, tag="list_topics"):
+class ListTopics(Command, frozen=True, tag="list_topics"):
     id: int
     after: str = ""
     limit: int = PAGE_LIMIT
 
 
-class TopicSummary(Command):
+class TopicSummary(Command, frozen=True):
     topic: str
     partitions: int
     replicas: int
@@ -63,17 +63,17 @@ class TopicSummary(Command):
     delayed: int
 
 
-class TopicList(Command, tag="topic_list"):
+class TopicList(Command, frozen=True, tag="topic_list"):
     id: int
     topics: list[TopicSummary]
 
 
-class DescribePartitions(Command, tag="describe_partitions"):
+class DescribePartitions(Command, frozen=True, tag="describe_partitions"):
     id: int
     topic: str
 
 
-class PartitionSummary(Command):
+class PartitionSummary(Command, frozen=True):
     partition: int
     leader: str
     epoch: int
@@ -89,20 +89,20 @@ class PartitionSummary(Command):
     delayed: int
 
 
-class PartitionList(Command, tag="partition_list"):
+class PartitionList(Command, frozen=True, tag="partition_list"):
     id: int
     topic: str
     partitions: list[PartitionSummary]
 
 
-class ListGroups(Command, tag="list_groups"):
+class ListGroups(Command, frozen=True, tag="list_groups"):
     """`topic` "" means all topics."""
 
     id: int
     topic: str = ""
 
 
-class GroupSummary(Command):
+class GroupSummary(Command, frozen=True):
     topic: str
     group: str
     members: int
@@ -113,12 +113,12 @@ class GroupSummary(Command):
     dead: int
 
 
-class GroupList(Command, tag="group_list"):
+class GroupList(Command, frozen=True, tag="group_list"):
     id: int
     groups: list[GroupSummary]
 
 
-class DeleteGroup(Command, tag="delete_group"):
+class DeleteGroup(Command, frozen=True, tag="delete_group"):
     """Forgets a group, its positions and its dead letters; refused while consumers are in it. Answer: Done."""
 
     id: int
@@ -126,13 +126,13 @@ class DeleteGroup(Command, tag="delete_group"):
     group: str
 
 
-class AskLag(Command, tag="ask_lag"):
+class AskLag(Command, frozen=True, tag="ask_lag"):
     id: int
     topic: str
     group: str
 
 
-class PartitionLag(Command):
+class PartitionLag(Command, frozen=True):
     partition: int
     position: int
     """First unsettled offset."""
@@ -145,14 +145,14 @@ class PartitionLag(Command):
     """Acceptance time of the first unsettled message, seconds since 1970 UTC."""
 
 
-class LagReport(Command, tag="lag_report"):
+class LagReport(Command, frozen=True, tag="lag_report"):
     id: int
     topic: str
     group: str
     partitions: list[PartitionLag]
 
 
-class Seek(Command, tag="seek"):
+class Seek(Command, frozen=True, tag="seek"):
     """Moves a group: "earliest", "latest", ("offset", n) or ("time", seconds since 1970). Leases are recalled. Answer: Done(count = new lag)."""
 
     id: int
@@ -164,7 +164,7 @@ class Seek(Command, tag="seek"):
     """None: all partitions."""
 
 
-class ListDead(Command, tag="list_dead"):
+class ListDead(Command, frozen=True, tag="list_dead"):
     """Pages through dead letters in (partition, offset) order, after the one named; `offset` -1 begins a partition."""
 
     id: int
@@ -175,7 +175,7 @@ class ListDead(Command, tag="list_dead"):
     limit: int = 100
 
 
-class DeadLetter(Command):
+class DeadLetter(Command, frozen=True):
     partition: int
     offset: int
     key: bytes | None
@@ -188,13 +188,13 @@ class DeadLetter(Command):
     consumer: str
 
 
-class DeadList(Command, tag="dead_list"):
+class DeadList(Command, frozen=True, tag="dead_list"):
     id: int
     letters: list[DeadLetter]
     more: bool
 
 
-class Replay(Command, tag="replay"):
+class Replay(Command, frozen=True, tag="replay"):
     """Puts dead letters back into delivery; empty `offsets` means all (of `partition`, or of every partition). Answer: Done."""
 
     id: int
@@ -204,7 +204,7 @@ class Replay(Command, tag="replay"):
     offsets: list[int] = []
 
 
-class Purge(Command, tag="purge"):
+class Purge(Command, frozen=True, tag="purge"):
     """Deletes dead letters for good; selection as in Replay. Answer: Done."""
 
     id: int
@@ -214,13 +214,13 @@ class Purge(Command, tag="purge"):
     offsets: list[int] = []
 
 
-class AskExplain(Command, tag="ask_explain"):
+class AskExplain(Command, frozen=True, tag="ask_explain"):
     id: int
     topic: str
     group: str
 
 
-class Reason(Command):
+class Reason(Command, frozen=True):
     """One cause why a partition delivers nothing more to the group now.
 
     `code`: settled (nothing left) | ready (something is to be delivered: it waits for a pull) | no_consumer | no_credit |
@@ -238,7 +238,7 @@ class Reason(Command):
     until: float | None = None
 
 
-class Explanation(Command, tag="explanation"):
+class Explanation(Command, frozen=True, tag="explanation"):
     id: int
     topic: str
     group: str
@@ -247,14 +247,14 @@ class Explanation(Command, tag="explanation"):
     reasons: list[Reason]
 
 
-class AskStatus(Command, tag="ask_status"):
+class AskStatus(Command, frozen=True, tag="ask_status"):
     """Status of this broker; sessions are listed up to `sessions`."""
 
     id: int
     sessions: int = 100
 
 
-class SessionSummary(Command):
+class SessionSummary(Command, frozen=True):
     client_id: str
     name: str
     software: str
@@ -267,7 +267,7 @@ class SessionSummary(Command):
     held: int
 
 
-class BrokerStatus(Command, tag="broker_status"):
+class BrokerStatus(Command, frozen=True, tag="broker_status"):
     id: int
     broker_id: str
     cluster_id: str
@@ -297,11 +297,11 @@ class BrokerStatus(Command, tag="broker_status"):
     session_list: list[SessionSummary]
 
 
-class ListBrokers(Command, tag="list_brokers"):
+class ListBrokers(Command, frozen=True, tag="list_brokers"):
     id: int
 
 
-class BrokerSummary(Command):
+class BrokerSummary(Command, frozen=True):
     broker_id: str
     endpoint: str
     role: str
@@ -309,7 +309,7 @@ class BrokerSummary(Command):
     software: str
 
 
-class BrokerList(Command, tag="broker_list"):
+class BrokerList(Command, frozen=True, tag="broker_list"):
     id: int
     cluster_id: str
     leader: str

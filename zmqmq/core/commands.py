@@ -27,7 +27,7 @@ class Command(msgspec.Struct, frozen=True, array_like=True, gc=False):
 # --- Session -----------------------------------------------------------------------------------------------------
 
 
-class Hello(Command, tag="hello"):
+class Hello(Command, frozen=True, tag="hello"):
     """Opens a session, or takes it over: the same `client_id` with a higher `session_epoch` replaces the older one and keeps its leases."""
 
     versions: tuple[int, int]
@@ -39,7 +39,7 @@ class Hello(Command, tag="hello"):
     software: str
 
 
-class Welcome(Command, tag="welcome"):
+class Welcome(Command, frozen=True, tag="welcome"):
     """The session stands. `session_timeout` is what was granted; `wake_name` is the 8-byte subscription for this session's wake-ups on `wake_endpoint`."""
 
     version: int
@@ -58,39 +58,39 @@ class Welcome(Command, tag="welcome"):
     """The broker's wall clock, seconds since 1970 UTC."""
 
 
-class WhoAreYou(Command, tag="who_are_you"):
+class WhoAreYou(Command, frozen=True, tag="who_are_you"):
     """The broker does not know this sender (it restarted, or the session timed out): say hello again and declare everything."""
 
 
-class SessionReplaced(Command, tag="session_replaced"):
+class SessionReplaced(Command, frozen=True, tag="session_replaced"):
     """A newer connection of the same client took this session over."""
 
 
-class Ping(Command, tag="ping"):
+class Ping(Command, frozen=True, tag="ping"):
     """Keeps a session alive; `loop_lag` is the sender's worst recent delay in seconds."""
 
     id: int
     loop_lag: float = 0.0
 
 
-class Pong(Command, tag="pong"):
+class Pong(Command, frozen=True, tag="pong"):
     id: int
     loop_lag: float = 0.0
 
 
-class Goodbye(Command, tag="goodbye"):
+class Goodbye(Command, frozen=True, tag="goodbye"):
     """Ends the session; its leases are released at once, uncounted."""
 
     id: int
 
 
-class Farewell(Command, tag="farewell"):
+class Farewell(Command, frozen=True, tag="farewell"):
     """Answer to Goodbye; also sent unasked when the broker shuts down (id 0)."""
 
     id: int
 
 
-class Refused(Command, tag="refused"):
+class Refused(Command, frozen=True, tag="refused"):
     """A typed error: `code` is a class name of `zmqmq.errors`. id 0 answers a frame that could not be read."""
 
     id: int
@@ -103,7 +103,7 @@ class Refused(Command, tag="refused"):
 # --- Topics ------------------------------------------------------------------------------------------------------
 
 
-class Describe(Command, tag="describe"):
+class Describe(Command, frozen=True, tag="describe"):
     """Asks for a topic's partitions and settings; `create` makes it with defaults if automatic creation is on."""
 
     id: int
@@ -111,7 +111,7 @@ class Describe(Command, tag="describe"):
     create: bool = False
 
 
-class Described(Command, tag="described"):
+class Described(Command, frozen=True, tag="described"):
     id: int
     topic: str
     topic_id: int
@@ -125,7 +125,7 @@ class Described(Command, tag="described"):
 # --- Produce -----------------------------------------------------------------------------------------------------
 
 
-class Produce(Command, tag="produce"):
+class Produce(Command, frozen=True, tag="produce"):
     """A batch for one partition. All columns have the same length; a column that is None is empty for all messages.
 
     `sequence` numbers the first message within (producer, topic, partition); the others follow densely. `oldest` is the
@@ -152,7 +152,7 @@ class Produce(Command, tag="produce"):
     """Seconds from now until a message may be delivered."""
 
 
-class Produced(Command, tag="produced"):
+class Produced(Command, frozen=True, tag="produced"):
     """Safe: the batch has the offsets from `offset` on, one after the other; the answer to a repeated batch is the first answer."""
 
     id: int
@@ -163,7 +163,7 @@ class Produced(Command, tag="produced"):
 # --- Consume -----------------------------------------------------------------------------------------------------
 
 
-class HeldLease(Command):
+class HeldLease(Command, frozen=True):
     """A lease that a consumer brings along from an earlier session or leader, with what is still unsettled of it."""
 
     partition: int
@@ -172,7 +172,7 @@ class HeldLease(Command):
     offsets: list[int]
 
 
-class KeptLease(Command):
+class KeptLease(Command, frozen=True):
     """What became of a HeldLease: `kept` goes on under the new (epoch, lease), `settled` was settled before, the rest is lost."""
 
     partition: int
@@ -184,7 +184,7 @@ class KeptLease(Command):
     settled: list[int]
 
 
-class Subscribe(Command, tag="subscribe"):
+class Subscribe(Command, frozen=True, tag="subscribe"):
     """Joins the group on the topic. `start` matters only when this creates the group. `held` presents leases of an earlier life."""
 
     id: int
@@ -196,7 +196,7 @@ class Subscribe(Command, tag="subscribe"):
     held: list[HeldLease] = []
 
 
-class Subscribed(Command, tag="subscribed"):
+class Subscribed(Command, frozen=True, tag="subscribed"):
     id: int
     queue: int
     """Number by which this session and the beacons name the (topic, group)."""
@@ -205,12 +205,12 @@ class Subscribed(Command, tag="subscribed"):
     leases: list[KeptLease] = []
 
 
-class Unsubscribe(Command, tag="unsubscribe"):
+class Unsubscribe(Command, frozen=True, tag="unsubscribe"):
     id: int
     queue: int
 
 
-class Pull(Command, tag="pull"):
+class Pull(Command, frozen=True, tag="pull"):
     """Asks for at most `credit` messages and about `max_bytes` bytes over all subscriptions. One is outstanding at a time; `turn` is echoed."""
 
     turn: int
@@ -218,7 +218,7 @@ class Pull(Command, tag="pull"):
     max_bytes: int
 
 
-class Lot(Command):
+class Lot(Command, frozen=True):
     """Messages of one partition under one lease, in columns. (epoch, lease) is the fencing token.
 
     A column that is None is empty (keys, headers) or all 1 (attempts)."""
@@ -236,19 +236,19 @@ class Lot(Command):
     attempts: list[int] | None
 
 
-class Delivery(Command, tag="delivery"):
+class Delivery(Command, frozen=True, tag="delivery"):
     turn: int
     lots: list[Lot]
 
 
-class Empty(Command, tag="empty"):
+class Empty(Command, frozen=True, tag="empty"):
     """Nothing to give: sleep until woken, until a beacon shows a newer version, or until no beacon comes."""
 
     turn: int
     version: int
 
 
-class Settlement(Command):
+class Settlement(Command, frozen=True):
     """The end of some leases. `offsets` None means all that is left of the lease. `delay` None means the topic's retry delay."""
 
     queue: int
@@ -261,19 +261,19 @@ class Settlement(Command):
     reason: str = ""
 
 
-class Settle(Command, tag="settle"):
+class Settle(Command, frozen=True, tag="settle"):
     id: int
     settlements: list[Settlement]
 
 
-class Settled(Command, tag="settled"):
+class Settled(Command, frozen=True, tag="settled"):
     """Recorded and committed; `lost` repeats those settlements (with their offsets) that came too late."""
 
     id: int
     lost: list[Settlement]
 
 
-class Recalled(Command, tag="recalled"):
+class Recalled(Command, frozen=True, tag="recalled"):
     """Leases that this session lost without asking (expiry, seek, a failed earlier message of the key): drop what is not started."""
 
     queue: int
@@ -291,7 +291,7 @@ BEACON = b"b"
 """Frame: BEACON + msgpack of `Beacon`. Once per beacon interval, to all."""
 
 
-class Beacon(Command):
+class Beacon(Command, frozen=True):
     """The broker's heartbeat towards sleepers: queues that have something waiting and the version since when.
 
     `crowded` means there were too many to list: everybody pulls."""

@@ -45,7 +45,7 @@ class LeaseBook:
     """All leases of one group and partition."""
 
     def __init__(self, after: LeaseBook | None = None) -> None:
-        self._last = after._last if after else 0  # numbers grow on, whatever becomes of the leases
+        self._last: int = after._last if after else 0  # numbers grow on, whatever becomes of the leases
         self.leases: dict[int, Lease] = {}  # by number: ascending, and so by time of granting
         self.holders: dict[str, Holder] = {}
 
@@ -75,49 +75,6 @@ class LeaseBook:
     def expired(self, now: float) -> list[Lease]:
         """Leases held for too long."""
         return [lease for lease in self.leases.values() if lease.expires <= now and lease.open]
-
-    @property
-    def held(self) -> int:
-        return sum(len(lease.open) for lease in self.leases.values())
-
-
-class LeaseBook:
-    """All leases of one group and partition."""
-
-    def __init__(self, after: LeaseBook | None = None) -> None:
-        self._last = after._last if after else 0  # numbers grow on, whatever becomes of the leases
-        self.leases: dict[int, Lease] = {}  # by number: ascending, and so by time of granting
-        self.holders: dict[str, Holder] = {}
-
-    def holder(self, member: str) -> Holder:
-        """The member's page, a new one if need be."""
-        holder = self.holders.get(member)
-        if holder is None:
-            holder = self.holders[member] = Holder(member)
-        return holder
-
-    def grant(self, holder: Holder, offsets: Sequence[int], keys: Sequence[bytes | None], now: float, expires: float) -> Lease:
-        self._last += 1
-        lease = Lease(self._last, holder, offsets, keys, now, expires)
-        self.leases[lease.number] = lease
-        holder.leases[lease.number] = lease
-        return lease
-
-    def close(self, lease: Lease) -> None:
-        """Forgets a lease of which nothing is left."""
-        assert not lease.open, "only an empty lease can be closed"
-        self.leases.pop(lease.number, None)
-        lease.holder.leases.pop(lease.number, None)
-
-    def remove_holder(self, holder: Holder) -> None:
-        self.holders.pop(holder.member, None)
-
-    def expired(self, now: float) -> list[Lease]:
-        """Leases held for too long."""
-        return [lease for lease in self.leases.values() if lease.expires <= now and lease.open]
-
-    def next_expiry(self) -> float | None:
-        return min((lease.expires for lease in self.leases.values()), default=None)
 
     @property
     def held(self) -> int:

@@ -16,25 +16,25 @@ class _Operation(msgspec.Struct, frozen=True, tag_field="op", omit_defaults=True
     pass
 
 
-class Opened(_Operation, tag="opened"):
+class Opened(_Operation, frozen=True, tag="opened"):
     """A leader took over in `epoch`; its first record."""
 
     epoch: int
     broker: str
 
 
-class GroupCreated(_Operation, tag="group_created"):
+class GroupCreated(_Operation, frozen=True, tag="group_created"):
     """A group begins at `position`."""
 
     group: str
     position: int
 
 
-class GroupDeleted(_Operation, tag="group_deleted"):
+class GroupDeleted(_Operation, frozen=True, tag="group_deleted"):
     group: str
 
 
-class GroupMoved(_Operation, tag="group_moved"):
+class GroupMoved(_Operation, frozen=True, tag="group_moved"):
     """A seek: everything below `position` counts as settled, everything from it on as unsettled; `lag` messages remain."""
 
     group: str
@@ -42,7 +42,7 @@ class GroupMoved(_Operation, tag="group_moved"):
     lag: int
 
 
-class MemberJoined(_Operation, tag="member_joined"):
+class MemberJoined(_Operation, frozen=True, tag="member_joined"):
     """A consumer may hold leases from now on; silence longer than `session_timeout` seconds ends that."""
 
     group: str
@@ -50,17 +50,17 @@ class MemberJoined(_Operation, tag="member_joined"):
     session_timeout: float
 
 
-class MemberLeft(_Operation, tag="member_left"):
+class MemberLeft(_Operation, frozen=True, tag="member_left"):
     group: str
     member: str
 
 
-class Acked(_Operation, tag="acked"):
+class Acked(_Operation, frozen=True, tag="acked"):
     group: str
     ranges: Ranges
 
 
-class Failed(_Operation, tag="failed"):
+class Failed(_Operation, frozen=True, tag="failed"):
     """Deliveries that failed and are counted: nack, lost session, expired lease. The message waits until `due` (broker time)."""
 
     group: str
@@ -71,7 +71,7 @@ class Failed(_Operation, tag="failed"):
     """The consumer vanished while it held them: they are delivered singly from now on."""
 
 
-class Died(_Operation, tag="died"):
+class Died(_Operation, frozen=True, tag="died"):
     """Messages that became dead letters of the group."""
 
     group: str
@@ -81,27 +81,27 @@ class Died(_Operation, tag="died"):
     attempts: list[int]
 
 
-class Revived(_Operation, tag="revived"):
+class Revived(_Operation, frozen=True, tag="revived"):
     """Dead letters that go back into delivery, with their attempts forgotten."""
 
     group: str
     offsets: list[int]
 
 
-class Buried(_Operation, tag="buried"):
+class Buried(_Operation, frozen=True, tag="buried"):
     """Dead letters that are purged for good."""
 
     group: str
     offsets: list[int]
 
 
-class Matured(_Operation, tag="matured"):
+class Matured(_Operation, frozen=True, tag="matured"):
     """Delayed messages, by the offset of their acceptance, whose time has come: they follow as messages of their own."""
 
     offsets: list[int]
 
 
-class Trimmed(_Operation, tag="trimmed"):
+class Trimmed(_Operation, frozen=True, tag="trimmed"):
     """Records below `start` are gone; `messages` of them were messages."""
 
     start: int
@@ -111,7 +111,7 @@ class Trimmed(_Operation, tag="trimmed"):
     """How many of the messages each group had not settled."""
 
 
-class ProducersExpired(_Operation, tag="producers_expired"):
+class ProducersExpired(_Operation, frozen=True, tag="producers_expired"):
     producers: list[int]
 
 
@@ -132,7 +132,7 @@ Operation = (
     | ProducersExpired
 )
 
-_decoder = msgspec.json.Decoder(Operation)
+_decoder: msgspec.json.Decoder[Operation] = msgspec.json.Decoder(Operation)
 _encoder = msgspec.json.Encoder()
 
 

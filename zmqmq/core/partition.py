@@ -34,20 +34,21 @@ from zmqmq.core.writes import (
     Record,
     Write,
 )
+from zmqmq.errors import ZmqmqError
 
 SNAPSHOT_RECORDS = 20_000
 """Records after which the state is written down; bounds what a restart has to replay."""
 Confirm = Callable[[int, float], None]
 """Called with (first offset, time) when a batch is committed."""
-Refuse = Callable[[], None]
-"""Called when a batch could not be stored for want of space."""
+Refuse = Callable[[ZmqmqError], None]
+"""Called when a batch that was accepted for this turn could not be stored."""
 
 
 class Batch(NamedTuple):
     """Messages of this turn that wait for the commit."""
 
     end: int
-    count: int
+    messages: int
     size: int
     first: int
     time: float
@@ -81,6 +82,8 @@ class Partition:
         """(group, offsets) of replayed letters whose keys must be read before they can wait in order."""
         self.time = 0.0
         """Broker time of this turn."""
+        self.closed = False
+        """The topic was deleted."""
         self._batches: deque[Batch] = deque()
         self._operations: deque[tuple[int, Operation]] = deque()
         self._waiters: deque[tuple[int, Callable[[], None]]] = deque()
@@ -226,14 +229,16 @@ class Partition:
         writes, self.writes = self.writes, []
         return writes
 
-    def drop_appends(self) -> set[int]:
-        """The turn's messages could not be stored for want of space; its operations will be, except those whose offsets this returns. Their offsets stay empty."""
+    def drop_appends(self, error: ZmqmqError) -> set[int]:
+        """The turn's messages cannot be stored; its operations will be, except those whose offsets this returns.
+
+        The offsets that were given out stay empty."""
         while self._batches:
             batch = self._batches.pop()
             if batch.producer:
                 self.producers.undo(batch.producer, batch.before)
             if batch.refuse:
-                batch.refuse()
+                batch.refuse(error)
         dropped = {offset for offset, operation in self._operations if isinstance(operation, operations.Matured)}
         self._operations = deque(entry for entry in self._operations if entry[0] not in dropped)
         return dropped
@@ -255,13 +260,13 @@ class Partition:
         return fresh
 
     def _confirm(self, batch: Batch) -> int:
-        self._count(batch.count - batch.delayed, batch.size)
+        self._count(batch.messages - batch.delayed, batch.size)
         if batch.delayed:
             self.delayed += batch.delayed
             self.next_due = float("-inf")  # ask storage
         if batch.confirm:
             batch.confirm(batch.first, batch.time)
-        return batch.count - batch.delayed
+        return batch.messages - batch.delayed
 
     def _count(self, messages: int, size: int) -> None:
         self.messages += messages

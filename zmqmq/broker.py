@@ -1,0 +1,257 @@
+"""THE LOOP: receive, decide, persist, send, sleep until the next deadline.
+
+    wait ──► receive what has arrived ──► node decides ──► one commit, one fsync ──► node confirms and delivers ──► send
+      ▲                                                                                                             │
+      └─────────────────────────────── until the node's next deadline ──────────────────────────────────────────────┘
+
+Whatever arrived together shares one fsync. One thread does all of it; signals and other threads only wake it. An I/O error of the store
+stops the broker before anything of that turn is sent. A full disk does not: the turn is committed with the help of the ballast, or its messages are
+refused, and the broker goes on until there is room.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+
+import zmq
+from structlog.typing import FilteringBoundLogger
+
+from zmqmq.config import BrokerConfig
+from zmqmq.core.commands import Beacon
+from zmqmq.core.context import NodeSettings
+from zmqmq.core.node import Node, Output
+from zmqmq.core.overview import Figures
+from zmqmq.core.writes import Write
+from zmqmq.errors import BadFrame, StorageFull, ZmqmqError
+from zmqmq.shell.clock import Clock
+from zmqmq.shell.coordination import Coordination, Standalone
+from zmqmq.shell.logs import open_log
+from zmqmq.shell.storage import Storage
+from zmqmq.shell.transport import Transport
+from zmqmq.version import VERSION
+from zmqmq.wire import decode_request, encode, encode_beacon, max_frame_bytes
+
+TURN_FRAMES = 256
+"""Frames taken in one turn, so that no turn becomes endless."""
+TURN_BYTES = 8 << 20
+"""Bytes taken in one turn; the ballast must hold as much."""
+ROOM_INTERVAL = 1.0
+"""Seconds between looks for room while the disk is full."""
+SOFTWARE = f"zmqmq {VERSION} (Python {platform.python_version()}, libzmq {zmq.zmq_version()})"
+
+
+class Broker:
+    """One broker. `open` makes it listen, `run` serves until `stop`, `close` gives everything back."""
+
+    def __init__(self, config: BrokerConfig, log: FilteringBoundLogger | None = None) -> None:
+        self.config = config
+        self.log = log or open_log(config.log, config.broker_id)
+        self.storage = Storage.open(Path(config.data), ballast_bytes=config.ballast_bytes)
+        self.clock = Clock()
+        try:
+            self.transport = Transport(
+                config.bind, config.wake_bind_endpoint, max_frame_bytes(config.limits), config.max_sessions
+            )
+        except BaseException:
+            self.storage.close()
+            raise
+        identity = self.storage.identity
+        self.coordination: Coordination = Standalone(identity.cluster_id, config.broker_id, identity.incarnation)
+        self.node = Node(self._settings(), self.storage.reader, Random())
+        self._carried: list[Write] = []
+        self._stopping = False
+        self._full = False
+        self._next_look = 0.0
+        self._next_figures = 0.0
+        self._worst_turn = 0.0
+
+    def _settings(self) -> NodeSettings:
+        config, view = self.config, self.coordination.start()
+        return NodeSettings(
+            broker_id=config.broker_id,
+            cluster_id=view.cluster_id,
+            incarnation=view.incarnation,
+            endpoint=config.endpoint,
+            wake_endpoint=config.wake_endpoint,
+            software=SOFTWARE,
+            auto_create=config.topics.auto_create,
+            default_partitions=config.topics.default_partitions,
+            defaults=config.topics.defaults,
+            limits=config.limits,
+            group_limits=config.group_limits,
+            session_timeout=config.session_timeout_seconds,
+            max_sessions=config.max_sessions,
+            max_topics=config.topics.max_topics,
+            beacon_interval=config.beacon_interval_seconds,
+        )
+
+    # --- life ------------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Takes over what is stored; when this returns, the first turn is on disk and clients are answered."""
+        self.node.open(*self.clock.read())
+        if self._persist():
+            self.node.persisted()
+        self._send(self.node.take_output())
+        self.log.info("leads", partitions=self.node.catalogue.partitions, topics=len(self.node.catalogue), endpoint=self.config.endpoint)
+
+    def run(self) -> None:
+        """Turns until `stop`. Raises StorageFailed or StorageDamaged when the store cannot be trusted any more."""
+        while not self._stopping:
+            self.transport.wait(self.node.deadline() - self.clock.read().now)
+            self.turn()
+
+    def turn(self) -> None:
+        """One turn of the loop."""
+        moment = self.clock.read()
+        self.node.begin(*moment)
+        arrived = self._receive()
+        self.node.tick()
+        if self._persist():
+            self.node.persisted()
+        self._send(self.node.take_output())
+        self.storage.maintain(idle=not arrived)
+        self._watch(moment.now)
+
+    def stop(self) -> None:
+        """Ends `run` after the current turn. May be called from any thread and from signal handlers."""
+        self._stopping = True
+        self.transport.wake()
+
+    def close(self) -> None:
+        """Says farewell, writes everything down, releases the data directory."""
+        self.node.begin(*self.clock.read())
+        self.node.close()
+        try:
+            if self._persist():
+                self.node.persisted()
+            self._send(self.node.take_output())
+        finally:
+            self.coordination.stop()
+            self.transport.close()
+            self.storage.close()
+        self.log.info("stopped")
+
+    def abandon(self) -> None:
+        """Gives sockets and lock back without writing anything: after a failure of the store."""
+        self.transport.close(linger=0)
+        self.storage.close()
+
+    # --- the steps of a turn ---------------------------------------------------------------------------------------
+
+    def _receive(self) -> int:
+        """Hands every frame that has arrived to the node; returns how many."""
+        count = 0
+        for address, frame in self.transport.receive(TURN_FRAMES, TURN_BYTES):
+            count += 1
+            try:
+                if frame is None:
+                    raise BadFrame("a message must be one frame", hint="send a command as a single frame after the identity")
+                command = decode_request(frame)
+            except ZmqmqError as error:
+                self.node.refuse_frame(address, error)
+                continue
+            self.node.receive(address, command)
+        return count
+
+    def _persist(self) -> bool:
+        """Commits the turn; False if not even its operations fit on the disk: they are carried to the next turn."""
+        writes = self._carried + self.node.take_writes()
+        self._carried = []
+        if self._commit(writes):
+            return True
+        self._meet_full_disk()
+        if self._commit(writes):
+            return True
+        writes = self.node.drop_appends(writes)
+        if self._commit(writes):
+            return True
+        self._carried = writes
+        return False
+
+    def _commit(self, writes: list[Write]) -> bool:
+        try:
+            self.storage.commit(writes)
+        except StorageFull:
+            return False
+        return True
+
+    def _meet_full_disk(self) -> None:
+        if not self._full:
+            self.log.error("disk full", free=self.storage.disk_free(), effect="messages are refused until there is room")
+        self._full = True
+        self.node.set_storage_full(True)
+        self.storage.free_ballast()
+
+    def _send(self, output: Output) -> None:
+        for address, command in output.sends:
+            self.transport.send(address, encode(command))
+        for frame in output.publishes:
+            self.transport.publish(encode_beacon(frame) if isinstance(frame, Beacon) else frame)
+        for event, facts in output.events:
+            self.log.info(event, **facts)
+        self.transport.retry()
+
+    def _watch(self, began: float) -> None:
+        """Measures the turn, looks for room while the disk is full, and refreshes the figures once per beacon."""
+        now = self.clock.read().now
+        self._worst_turn = max(self._worst_turn, now - began)
+        if self._full and now >= self._next_look:
+            self._next_look = now + ROOM_INTERVAL
+            if self.storage.has_room():
+                self._full = False
+                self.node.set_storage_full(False)
+                self.log.info("disk has room", free=self.storage.disk_free())
+        if now >= self._next_figures:
+            self._next_figures = now + self.config.beacon_interval_seconds
+            self.node.set_figures(Figures(self.storage.storage_bytes(), self.storage.disk_free(), self._worst_turn))
+            self._worst_turn = 0.0
+
+
+@contextlib.contextmanager
+def signals(stop: Callable[[], None], wake_descriptor: int) -> Iterator[None]:
+    """SIGTERM and SIGINT stop the broker in good order; the second one at once."""
+    seen = 0
+
+    def on_signal(number: int, frame: object) -> None:
+        nonlocal seen
+        seen += 1
+        if seen > 1:
+            raise SystemExit(128 + number)
+        stop()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    descriptor = signal.set_wakeup_fd(wake_descriptor, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(descriptor)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def run(config: BrokerConfig) -> int:
+    """Runs a broker in the foreground until a signal stops it; returns the exit code. Mistakes become one line on standard error."""
+    try:
+        broker = Broker(config)
+    except ZmqmqError as error:
+        print(f"zmqmq broker: {error}", file=sys.stderr)
+        return 2 if error.code == "ConfigError" else 1
+    try:
+        with signals(broker.stop, broker.transport.wake_descriptor):
+            broker.open()
+            print(f"zmqmq {VERSION} broker {config.broker_id} ready on {config.endpoint}, data in {config.data}", flush=True)
+            broker.run()
+            broker.close()
+        return 0
+    except ZmqmqError as error:
+        broker.log.critical("stops", error=str(error))
+        print(f"zmqmq broker: {error}", file=sys.stderr)
+        broker.abandon()
+        return 1

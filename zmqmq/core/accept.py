@@ -1,0 +1,64 @@
+"""Whether a batch may be appended at all: the checks before anything changes. Each raises a typed error that says what was wrong.
+
+That the columns are of one length and the numbers fit is the codec's business (`zmqmq.wire`).
+"""
+
+from __future__ import annotations
+
+from zmqmq.core.checksum import checksums
+from zmqmq.core.commands import Produce
+from zmqmq.core.model import Limits
+from zmqmq.core.names import check_key
+from zmqmq.core.partition import Partition
+from zmqmq.errors import BadFrame, InvalidValue, MessageTooLarge, NotEnoughReplicas, TopicFull
+
+
+def check_batch(batch: Produce, limits: Limits) -> None:
+    """Raises BadFrame, MessageTooLarge, InvalidName or InvalidValue."""
+    if batch.producer <= 0:
+        raise BadFrame(f"the producer id is {batch.producer}", hint="it is a positive number of 63 bits")
+    _check_sizes(batch, limits)
+    for key in set(batch.keys or ()):
+        if key is not None:
+            check_key(key, limits.max_key_bytes)
+    for delay in batch.delays or ():
+        if delay is not None and not 0 <= delay <= limits.max_delay:  # also catches NaN
+            raise InvalidValue(f"the delay is {delay} s", hint=f"allowed are 0 to {limits.max_delay:g} s")
+    if checksums(batch.values, batch.keys, batch.headers) != batch.crcs:
+        raise BadFrame("a message's checksum does not match its bytes", hint="it was damaged on its way, or the client computes it wrongly")
+
+
+def _check_sizes(batch: Produce, limits: Limits) -> None:
+    count = len(batch.values)
+    if count > limits.max_batch_messages:
+        raise MessageTooLarge(f"the batch has {count} messages", hint=f"at most {limits.max_batch_messages} are allowed")
+    largest = max(map(len, batch.values))
+    if batch.headers:
+        headers = max(len(text) if text else 0 for text in batch.headers)
+        if headers > limits.max_headers_bytes:
+            raise MessageTooLarge(f"the headers have {headers} bytes", hint=f"at most {limits.max_headers_bytes} are allowed")
+        largest += headers
+    if largest > limits.max_message_bytes:
+        raise MessageTooLarge(f"a message has {largest} bytes", hint=f"at most {limits.max_message_bytes} are allowed")
+    total = sum(map(len, batch.values))
+    if count > 1 and total > limits.max_batch_bytes:
+        raise MessageTooLarge(f"the batch has {total} bytes", hint=f"at most {limits.max_batch_bytes} are allowed, unless it is a single message")
+
+
+def check_room(partition: Partition, batch: Produce) -> None:
+    """Raises NotEnoughReplicas, or TopicFull when max_bytes is reached and nothing may be deleted."""
+    settings = partition.topic.settings
+    if settings.min_in_sync > 1:
+        raise NotEnoughReplicas(
+            f"1 replica is in sync, {settings.min_in_sync} are asked for", hint="start more brokers or lower min_in_sync", topic=batch.topic
+        )
+    if settings.max_bytes is None or settings.keep == "log":
+        return
+    size = sum(map(len, batch.values))
+    if partition.size + size > settings.max_bytes:
+        raise TopicFull(
+            f"the partition holds {partition.size} bytes of at most {settings.max_bytes}",
+            hint="consume, or raise max_bytes",
+            topic=batch.topic,
+            partition=batch.partition,
+        )

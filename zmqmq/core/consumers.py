@@ -1,0 +1,294 @@
+"""The desk of consumers: subscribe, pull, settle, leave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from zmqmq.core.catalogue import Catalogue, Topic
+from zmqmq.core.commands import WAKE, Delivery, Empty, KeptLease, Lot, Pull, Recalled, Settle, Settled, Settlement, Subscribe, Subscribed, Unsubscribe
+from zmqmq.core.context import Context
+from zmqmq.core.dispatch import Pull as QueuePull
+from zmqmq.core.dispatch import grant
+from zmqmq.core.hub import Hub
+from zmqmq.core.model import Row
+from zmqmq.core.names import check_name
+from zmqmq.core.operations import GroupCreated, MemberJoined, MemberLeft
+from zmqmq.core.partition import Partition
+from zmqmq.core.queue import Queue, Recall
+from zmqmq.core.reclaim import reclaim, release_absent
+from zmqmq.core.sessions import Session
+from zmqmq.errors import InvalidValue, Overloaded, UnknownGroup
+
+
+class Consumers:
+    """Handles everything that consumers say."""
+
+    def __init__(self, context: Context, catalogue: Catalogue) -> None:
+        self.context = context
+        self.catalogue = catalogue
+
+    # --- joining and leaving ---------------------------------------------------------------------------------------
+
+    def subscribe(self, session: Session, command: Subscribe) -> None:
+        """Joins the group; the answer follows when the membership is committed on every partition."""
+        check_name("group", command.group)
+        topic = self.catalogue.get_or_create(command.topic, command.create)
+        hub = self._hub(topic, command.group)
+        for partition in topic.partitions:
+            self._join(self.context.touch(partition), session, command)
+        leases = self._reclaim(session, topic, command)
+
+        def joined() -> None:
+            hub.reclaim.pop(session.client_id, None)
+            hub.subscribers[session.client_id] = session
+            session.queues[hub.number] = None
+            self.context.send(session, Subscribed(command.id, hub.number, command.topic, command.group, leases))
+
+        self.context.when_committed(topic.partitions, joined)
+
+    def _hub(self, topic: Topic, group: str) -> Hub:
+        name = topic.record.name
+        if (name, group) not in self.context.hubs:
+            groups = sum(1 for known, _ in self.context.hubs if known == name)
+            if groups >= self.context.settings.max_groups:
+                raise Overloaded(f"the topic has {groups} groups", hint="delete groups that nobody uses", topic=name)
+        return self.context.hub(name, group, topic.partitions)
+
+    def _join(self, partition: Partition, session: Session, command: Subscribe) -> None:
+        queue = partition.queues.get(command.group)
+        if queue is None:
+            position = partition.log.start if command.start == "earliest" else partition.log.end
+            partition.append_operation(GroupCreated(command.group, position))
+        if queue is None or session.client_id not in queue.state.members:
+            partition.append_operation(MemberJoined(command.group, session.client_id, session.timeout))
+
+    def _reclaim(self, session: Session, topic: Topic, command: Subscribe) -> list[KeptLease]:
+        presented: dict[int, set[tuple[int, int]]] = {}
+        answers: list[KeptLease] = []
+        for held in command.held:
+            if not 0 <= held.partition < len(topic.partitions):
+                raise InvalidValue(f"there is no partition {held.partition}", topic=command.topic)
+            partition = topic.partitions[held.partition]
+            queue = partition.queues.get(command.group)
+            if queue is None:
+                answers.append(KeptLease(held.partition, held.epoch, held.lease, partition.log.epoch, 0, [], []))
+                continue
+            kept = reclaim(partition, queue, queue.book.holder(session.client_id), held, self.context.reader, self.context.now)
+            presented.setdefault(held.partition, set()).add((kept.epoch, kept.lease))
+            answers.append(kept)
+        for partition in topic.partitions:
+            queue = partition.queues.get(command.group)
+            if queue is not None and (holder := queue.book.holders.get(session.client_id)):
+                release_absent(queue, holder, presented.get(partition.number, set()), partition.log.epoch, self.context.wall)
+        return answers
+
+    def unsubscribe(self, session: Session, command: Unsubscribe) -> None:
+        hub = self._subscribed(session, command.queue)
+        self._leave(session, hub, crashed=False, reason="left")
+
+    def leave_all(self, session: Session, crashed: bool, reason: str) -> list[Partition]:
+        """Ends every subscription of the session; returns the partitions concerned."""
+        concerned: list[Partition] = []
+        for number in list(session.queues):
+            hub = self.context.hub_numbers.get(number)
+            if hub is not None:
+                self._leave(session, hub, crashed, reason)
+                concerned += hub.partitions
+        self.context.pullers.pop(session.client_id, None)
+        return concerned
+
+    def _leave(self, session: Session, hub: Hub, crashed: bool, reason: str) -> None:
+        hub.leave(session)
+        session.queues.pop(hub.number, None)
+        self.dismiss(hub, session.client_id, crashed, reason)
+
+    def dismiss(self, hub: Hub, member: str, crashed: bool, reason: str) -> None:
+        """The member holds nothing any more, and the log says so."""
+        for partition in hub.partitions:
+            queue = partition.queues.get(hub.group)
+            if queue is not None:
+                self.context.touch(partition)
+                queue.leave(member, self.context.wall, crashed, reason)
+                if member in queue.state.members:
+                    partition.append_operation(MemberLeft(hub.group, member))
+
+    def _subscribed(self, session: Session, number: int) -> Hub:
+        hub = self.context.hub_numbers.get(number)
+        if hub is None or number not in session.queues:
+            raise UnknownGroup(f"this session has not subscribed to queue {number}", hint="subscribe first")
+        return hub
+
+    # --- pulling ---------------------------------------------------------------------------------------------------
+
+    def pull(self, session: Session, command: Pull) -> None:
+        """Notes the request; it is answered at the end of the turn, when what arrived with it is committed."""
+        if command.credit <= 0 or command.max_bytes <= 0:
+            raise InvalidValue(f"credit {command.credit}, max_bytes {command.max_bytes}", hint="both are positive")
+        session.pull = command
+        self.context.pullers[session.client_id] = session
+        for number in session.queues:
+            self.context.hub_numbers[number].rouse(session)
+
+    def serve(self) -> bool:
+        """Answers the pulls of this turn; True if one of them has to go on in the next."""
+        pullers, self.context.pullers = self.context.pullers, {}
+        for client_id, session in pullers.items():
+            if session.pull is not None and self._answer(session, session.pull):
+                self.context.pullers[client_id] = session
+        return bool(self.context.pullers)
+
+    def _answer(self, session: Session, pull: Pull) -> bool:
+        lots, unfinished = self._collect(session, pull)
+        if not lots and unfinished:
+            return True
+        session.pull = None
+        if lots:
+            self.context.counters.delivered += sum(len(lot.offsets) for lot in lots)
+            self.context.send(session, Delivery(pull.turn, lots))
+            return False
+        self.context.send(session, Empty(pull.turn, self.context.version))
+        for number in session.queues:
+            self.context.hub_numbers[number].sleep(session)
+        return False
+
+    def _collect(self, session: Session, pull: Pull) -> tuple[list[Lot], bool]:
+        """Takes from every queue a fair share of the credit."""
+        limits = self.context.settings.limits
+        candidates = self._candidates(session)
+        credit = min(pull.credit, limits.max_batch_messages, limits.max_in_flight - self.held(session))
+        left = min(pull.max_bytes, limits.max_batch_bytes)
+        lots: list[Lot] = []
+        unfinished = False
+        for index, (hub, partition, queue) in enumerate(candidates):
+            if credit <= 0 or left <= 0:
+                break
+            share = -(-credit // (len(candidates) - index))
+            holder = queue.book.holder(session.client_id)
+            request = QueuePull(queue, holder, partition.log.log_id, self.context.reader, partition.log.committed, self.context.wall)
+            rows = request.rows(share, left)
+            unfinished = unfinished or request.unfinished
+            self._after_reading(partition, queue)
+            if rows:
+                lease = grant(request, rows, self.context.now)
+                lots.append(_lot(hub.number, partition, queue, lease.number, rows))
+                credit -= len(rows)
+                left -= sum(len(row.value) for row in rows)
+        return lots, unfinished
+
+    def _candidates(self, session: Session) -> list[tuple[Hub, Partition, Queue]]:
+        """The queues that may have something for the session, by turn."""
+        candidates: list[tuple[Hub, Partition, Queue]] = []
+        for number in list(session.queues):
+            hub = self.context.hub_numbers[number]
+            session.queues[number] = session.queues.pop(number)  # the next pull begins with the next hub
+            if hub.reclaim:
+                continue
+            for partition, queue in hub.queues():
+                holder = queue.book.holders.get(session.client_id)
+                if queue.offer(partition.log.committed) or queue.retries or (holder and holder.more):
+                    candidates.append((hub, partition, queue))
+        return candidates[1:] + candidates[:1] if len(session.queues) > 1 else candidates
+
+    def _after_reading(self, partition: Partition, queue: Queue) -> None:
+        if queue.unread_damage:
+            self.context.touch(partition)
+            queue.bury_damaged()
+
+    def held(self, session: Session) -> int:
+        """Messages that the session holds."""
+        total = 0
+        for number in session.queues:
+            hub = self.context.hub_numbers[number]
+            for partition in hub.partitions:
+                queue = partition.queues.get(hub.group)
+                if queue is not None and (holder := queue.book.holders.get(session.client_id)):
+                    total += holder.held
+        return total
+
+    # --- settling --------------------------------------------------------------------------------------------------
+
+    def settle(self, session: Session, command: Settle) -> None:
+        """Ends leases; the answer follows when that is committed, and names what came too late."""
+        lost: list[Settlement] = []
+        concerned: dict[Partition, None] = {}
+        for settlement in command.settlements:
+            hub = self._subscribed(session, settlement.queue)
+            if settlement.delay is not None and not 0 <= settlement.delay <= self.context.settings.limits.max_delay:
+                raise InvalidValue(f"the delay is {settlement.delay} s", hint=f"allowed are 0 to {self.context.settings.limits.max_delay:g} s")
+            partition = self._partition(hub, settlement.partition)
+            concerned[self.context.touch(partition)] = None
+            late = self._settle_one(session, hub, partition, settlement)
+            if late is None or late:
+                lost.append(_with_offsets(settlement, late))
+        self.context.when_committed(concerned, lambda: self.context.send(session, Settled(command.id, lost)))
+
+    def _partition(self, hub: Hub, number: int) -> Partition:
+        if not 0 <= number < len(hub.partitions):
+            raise InvalidValue(f"there is no partition {number}", hint=f"the topic has {len(hub.partitions)}", topic=hub.topic)
+        return hub.partitions[number]
+
+    def _settle_one(self, session: Session, hub: Hub, partition: Partition, settlement: Settlement) -> list[int] | None:
+        """Settles what the session still holds of it; returns the offsets that it does not hold (None: the whole lease)."""
+        queue = partition.queues.get(hub.group)
+        lease = queue.book.leases.get(settlement.lease) if queue and settlement.epoch == partition.log.epoch else None
+        if queue is None or lease is None or lease.holder.member != session.client_id:
+            return settlement.offsets
+        wanted = list(lease.open) if settlement.offsets is None else list(dict.fromkeys(settlement.offsets))
+        valid = [offset for offset in wanted if offset in lease.open]
+        if valid:
+            self.context.counters.settled += len(valid) if settlement.outcome in ("ack", "reject") else 0
+            recalls: list[Recall] = []
+            if settlement.outcome == "ack":
+                queue.ack(lease, valid)
+            elif settlement.outcome == "reject":
+                queue.reject(lease, valid, settlement.reason or "rejected")
+            elif settlement.outcome == "nack":
+                recalls = queue.nack(lease, valid, settlement.reason or "nacked", settlement.delay, self.context.wall)
+            else:
+                recalls = queue.release(lease, valid, self.context.wall)
+            self.recall(session, hub, partition, recalls)
+        return [offset for offset in wanted if offset not in set(valid)] if len(valid) < len(wanted) else []
+
+    def recall(self, session: Session, hub: Hub, partition: Partition, recalls: Iterable[Recall]) -> None:
+        """Tells the consumer what it does not hold any more."""
+        for recall in recalls:
+            self.context.send(session, Recalled(hub.number, partition.number, partition.log.epoch, recall.lease, recall.offsets))
+
+    # --- news ------------------------------------------------------------------------------------------------------
+
+    def announce(self, partitions: Iterable[Partition]) -> None:
+        """Wakes as many sleepers as there is something for, on every hub that these partitions feed."""
+        for partition in partitions:
+            for group, queue in partition.queues.items():
+                hub = self.context.hubs.get((partition.topic.name, group))
+                if hub is not None and hub.subscribers and not hub.reclaim and (count := queue.offer(partition.log.committed)):
+                    self.context.version += 1
+                    hub.version = self.context.version
+                    self.context.publishes += [WAKE + session.wake_name for session in hub.wake(count)]
+
+
+def _with_offsets(settlement: Settlement, offsets: list[int] | None) -> Settlement:
+    return Settlement(
+        settlement.queue, settlement.partition, settlement.epoch, settlement.lease, settlement.outcome, offsets, settlement.delay, settlement.reason
+    )
+
+
+def _lot(number: int, partition: Partition, queue: Queue, lease: int, rows: list[Row]) -> Lot:
+    """Rows as columns; columns without content travel as None."""
+    offsets, times, keys, headers, values, crcs = map(list, zip(*rows, strict=True))
+    count = len(rows)
+    state = queue.state
+    attempts = [state.attempts(offset) + 1 for offset in offsets] if state.failures else None
+    return Lot(
+        number,
+        partition.number,
+        partition.log.epoch,
+        lease,
+        offsets,
+        times,
+        values,
+        crcs,
+        keys if keys.count(None) < count else None,
+        headers if headers.count(None) < count else None,
+        attempts,
+    )

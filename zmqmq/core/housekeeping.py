@@ -1,0 +1,211 @@
+"""What time does to a node: retries and delays that become due, sessions that fall silent, leases that expire, retention,
+snapshots, and the beacon.
+
+Things that become due at an instant are in one heap of partitions; everything that tolerates half a second waits for the sweep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from zmqmq.core.catalogue import Catalogue
+from zmqmq.core.commands import Beacon
+from zmqmq.core.consumers import Consumers
+from zmqmq.core.context import Context
+from zmqmq.core.hub import Hub
+from zmqmq.core.operations import Buried, ProducersExpired
+from zmqmq.core.partition import Partition
+from zmqmq.core.retention import plan_trim
+from zmqmq.core.schedule import DueHeap
+
+SWEEP_INTERVAL = 0.5
+"""Seconds between sweeps."""
+SNAPSHOT_INTERVAL = 2.0
+"""Seconds after which a changed partition is written down."""
+EXPIRY_INTERVAL = 60.0
+"""Seconds between looks at idle producers."""
+IDLE_AFTER = 1.0
+"""Seconds without a record after which a partition counts as idle."""
+MATURE_STEP = 1_000
+"""Delayed messages of one partition that become due in one turn; the rest follows in the next."""
+BEACON_QUEUES = 1_000
+"""Queues listed in a beacon; beyond that everybody is told to pull."""
+REVIVE_STEP = 1_000
+"""Replayed letters whose keys are read at a time."""
+
+
+class Housekeeping:
+    """Lets time pass for a node."""
+
+    def __init__(self, context: Context, catalogue: Catalogue, consumers: Consumers) -> None:
+        self.context = context
+        self.catalogue = catalogue
+        self.consumers = consumers
+        self._due: DueHeap[Partition] = DueHeap()
+        self._scheduled: dict[Partition, float] = {}
+        self._dirty: dict[Partition, float] = {}  # since when (monotonic) there is something to write down or delete
+        self._next_sweep = 0.0
+        self._next_beacon = 0.0
+        self._next_expiry = 0.0
+
+    def open(self) -> None:
+        """Members known from before must report before their groups go on: they may hold leases."""
+        self._next_expiry = self.context.now + EXPIRY_INTERVAL
+        for topic in self.catalogue:
+            for partition in topic.partitions:
+                for group, queue in partition.queues.items():
+                    hub = self.context.hub(topic.record.name, group, topic.partitions)
+                    for member, timeout in queue.state.members.items():
+                        hub.reclaim[member] = self.context.now + timeout
+
+    # --- deadlines -------------------------------------------------------------------------------------------------
+
+    def deadline(self) -> float:
+        """Monotonic time at which something is due."""
+        due = self._due.next_due()
+        instant = self.context.now + max(0.0, due - self.context.wall) if due is not None else self._next_beacon
+        return min(instant, self._next_beacon, self._next_sweep)
+
+    def reschedule(self, partitions: Iterable[Partition]) -> None:
+        """Notes when these partitions need attention next."""
+        for partition in partitions:
+            if partition.next_due == float("-inf"):
+                found = self.context.reader.due(partition.log.log_id, float("inf"), 1)
+                partition.next_due = found[0][1] if found else float("inf")
+            times = [due for queue in partition.queues.values() if (due := queue.next_due()) is not None]
+            due = min([partition.next_due, *times])
+            if due < self._scheduled.get(partition, float("inf")):
+                self._scheduled[partition] = due
+                self._due.push(due, partition)
+            self._dirty.setdefault(partition, self.context.now)
+
+    def settle_in(self, partition: Partition) -> None:
+        """Replayed letters take their places: their keys are read from the log."""
+        revived, partition.revived = partition.revived, []
+        for group, offsets in revived:
+            queue = partition.queues.get(group)
+            for start in range(0, len(offsets) if queue else 0, REVIVE_STEP):
+                rows = self.context.reader.read_offsets(partition.log.log_id, offsets[start : start + REVIVE_STEP])
+                if queue is not None:
+                    queue.add_waiting([(row.offset, row.key) for row in rows if row.offset not in queue.known], self.context.wall)
+
+    # --- a tick ----------------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        for partition in self._due.take_due(self.context.wall):
+            self._scheduled.pop(partition, None)
+            self._mature(partition)
+        if self.context.now >= self._next_sweep:
+            self._next_sweep = self.context.now + SWEEP_INTERVAL
+            self._sweep()
+        for partition in self.context.touched:
+            if partition.is_snapshot_due():
+                partition.snapshot()
+        if self.context.now >= self._next_beacon:
+            self._next_beacon = self.context.now + self.context.settings.beacon_interval
+            self._beacon()
+
+    def _mature(self, partition: Partition) -> None:
+        """Retries and delayed messages of one partition whose time has come."""
+        context = self.context
+        context.touch(partition)
+        for queue in partition.queues.values():
+            queue.mature(context.wall)
+        if partition.next_due <= context.wall and not context.storage_full:
+            due = [offset for offset, _ in context.reader.due(partition.log.log_id, context.wall, MATURE_STEP)]
+            if due:
+                partition.mature(due, context.reader.read_offsets(partition.log.log_id, sorted(due)), context.wall)
+                partition.next_due = float("inf")  # asked again when this is committed
+
+    def _sweep(self) -> None:
+        self._sweep_sessions()
+        self._sweep_reclaims()
+        self._sweep_leases()
+        for partition, since in list(self._dirty.items()):
+            self._tidy(partition, since)
+        if self.context.now >= self._next_expiry:
+            self._next_expiry = self.context.now + EXPIRY_INTERVAL
+            self._expire_producers()
+
+    def _sweep_sessions(self) -> None:
+        for session in self.context.sessions.sweep(self.context.now):
+            reason = f"the consumer {session.name!r} was silent for {session.timeout:g} s"
+            self.consumers.leave_all(session, crashed=True, reason=reason)
+            self.context.sessions.remove(session)
+            self.context.note("session lost", client=session.client_id, name=session.name, silent=round(self.context.now - session.heard, 1))
+
+    def _sweep_reclaims(self) -> None:
+        """Members that did not report in time are gone; when all have, the group goes on."""
+        for hub in self.context.hubs.values():
+            for member in [member for member, until in hub.reclaim.items() if until <= self.context.now]:
+                del hub.reclaim[member]
+                self.consumers.dismiss(hub, member, crashed=True, reason="did not report after the broker's restart")
+
+    def _sweep_leases(self) -> None:
+        for hub in self.context.hubs.values():
+            if hub.subscribers:
+                self._expire_leases(hub)
+
+    def _expire_leases(self, hub: Hub) -> None:
+        for partition, queue in hub.queues():
+            for lease in queue.book.expired(self.context.now):
+                self.context.touch(partition)
+                session = self.context.sessions.of(lease.holder.member)
+                recalls = queue.expire(lease, self.context.wall)
+                if session is not None:
+                    self.consumers.recall(session, hub, partition, recalls)
+
+    # --- writing down and deleting ---------------------------------------------------------------------------------
+
+    def _tidy(self, partition: Partition, since: float) -> None:
+        """Writes a partition's state down, deletes what may go, and lets it rest when there is nothing more to do."""
+        context = self.context
+        if partition.closed:
+            self._dirty.pop(partition, None)
+            return
+        if partition.is_dirty() and context.now - since >= SNAPSHOT_INTERVAL:
+            context.touch(partition).snapshot()
+            self._dirty[partition] = context.now
+        idle = context.wall - partition.time >= IDLE_AFTER
+        trim = plan_trim(partition, context.reader, context.wall, idle)
+        if trim is not None:
+            context.touch(partition).append_operation(trim)
+        self._drop_old_letters(partition)
+        if trim is None and not partition.is_dirty() and partition.topic.settings.max_age is None:
+            self._dirty.pop(partition, None)
+
+    def _drop_old_letters(self, partition: Partition) -> None:
+        """Keeps the dead letters of each group within max_dead_letters."""
+        for group, queue in partition.queues.items():
+            excess = queue.state.dead - queue.settings.max_dead_letters
+            if excess > 0:
+                oldest = self.context.reader.dead_offsets(partition.log.log_id, group, min(excess, REVIVE_STEP))
+                self.context.touch(partition).append_operation(Buried(group, list(oldest)))
+
+    def _expire_producers(self) -> None:
+        settings = self.context.settings
+        for topic in self.catalogue:
+            for partition in topic.partitions:
+                expired = partition.producers.expired(self.context.wall - settings.producer_idle_max, settings.max_producers)
+                if expired:
+                    self.context.touch(partition).append_operation(ProducersExpired(expired[:REVIVE_STEP]))
+
+    def snapshot_all(self) -> None:
+        """Writes everything down, for a clean stop."""
+        for topic in self.catalogue:
+            for partition in topic.partitions:
+                if partition.is_dirty():
+                    self.context.touch(partition).snapshot()
+
+    # --- the beacon ------------------------------------------------------------------------------------------------
+
+    def _beacon(self) -> None:
+        """Says what still waits; who was woken and did not come is not counted on any more."""
+        waiting: list[tuple[int, int]] = []
+        for hub in self.context.hubs.values():
+            hub.woken.clear()
+            if hub.subscribers and len(waiting) <= BEACON_QUEUES and hub.offer():
+                waiting.append((hub.number, hub.version))
+        crowded = len(waiting) > BEACON_QUEUES
+        incarnation = self.context.settings.incarnation
+        self.context.publishes.append(Beacon(incarnation, self.context.version, [] if crowded else waiting, crowded))

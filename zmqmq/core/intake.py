@@ -1,0 +1,55 @@
+"""The desk where messages come in: describe a topic, accept a batch."""
+
+from __future__ import annotations
+
+from zmqmq.core.accept import check_batch, check_room
+from zmqmq.core.catalogue import Catalogue
+from zmqmq.core.commands import Describe, Produce, Produced
+from zmqmq.core.context import Context
+from zmqmq.core.partition import Partition
+from zmqmq.core.sessions import Session
+from zmqmq.errors import InvalidValue, NotLeader, StorageFull, ZmqmqError
+
+DISK_FULL = "the broker's disk is full"
+DISK_FULL_HINT = "free space on it, or consume; the broker goes on by itself"
+
+
+class Intake:
+    """Handles Describe and Produce."""
+
+    def __init__(self, context: Context, catalogue: Catalogue) -> None:
+        self.context = context
+        self.catalogue = catalogue
+
+    def describe(self, session: Session, command: Describe) -> None:
+        """Answers Described; a topic that is made for it is on disk by then."""
+        topic = self.catalogue.get_or_create(command.topic, command.create)
+        self.context.after_turn.append(lambda: self.context.send(session, self.catalogue.describe(command.id, topic)))
+
+    def produce(self, session: Session, command: Produce) -> None:
+        """Appends the batch; the answer follows when it is committed."""
+        partition = self._partition(command)
+        if command.epoch > partition.log.epoch:
+            raise NotLeader(f"epoch {command.epoch} is newer than {partition.log.epoch}", hint="describe the topic again", topic=command.topic)
+        if self.context.storage_full:
+            raise StorageFull(DISK_FULL, hint=DISK_FULL_HINT, broker=self.context.settings.broker_id)
+        check_batch(command, self.context.settings.limits)
+        check_room(partition, command)
+        context = self.context
+
+        def confirm(offset: int, time: float) -> None:
+            context.counters.accepted += len(command.values)
+            context.send(session, Produced(command.id, offset, time))
+
+        def refuse(error: ZmqmqError) -> None:
+            context.refuse(session.address, command.id, error)
+
+        context.touch(partition).produce(command, context.wall, confirm, refuse)
+
+    def _partition(self, command: Produce) -> Partition:
+        topic = self.catalogue.get(command.topic)
+        if not 0 <= command.partition < len(topic.partitions):
+            raise InvalidValue(
+                f"there is no partition {command.partition}", hint=f"the topic has {len(topic.partitions)}", topic=command.topic
+            )
+        return topic.partitions[command.partition]

@@ -1,0 +1,58 @@
+"""Leases that consumers bring along from an earlier connection, or from before the broker restarted.
+
+The broker keeps leases in memory only. After a restart it waits for the members that it knows from the log, and each
+presents what it still holds: it keeps that, under a new number. Who does not report in time is taken for gone.
+"""
+
+from __future__ import annotations
+
+from zmqmq.core.commands import HeldLease, KeptLease
+from zmqmq.core.leases import Holder
+from zmqmq.core.partition import Partition
+from zmqmq.core.queue import Queue
+from zmqmq.core.writes import Reader
+
+
+def reclaim(partition: Partition, queue: Queue, holder: Holder, held: HeldLease, reader: Reader, now: float) -> KeptLease:
+    """What becomes of one lease that a consumer presents."""
+    lease = holder.leases.get(held.lease) if held.epoch == partition.log.epoch else None
+    offsets = sorted(set(held.offsets))
+    if lease is not None:
+        kept = [offset for offset in offsets if offset in lease.open]
+        return _answer(partition, queue, held, lease.number, kept, offsets)
+    taken = {offset for other in queue.book.leases.values() for offset in other.open}
+    free = [offset for offset in offsets if offset not in taken and not queue.state.is_settled(offset)]
+    claimed = [(row.offset, row.key) for row in reader.read_offsets(partition.log.log_id, free)] if held.epoch < partition.log.epoch else []
+    pairs = [(offset, key) for offset, key in claimed if _claim(queue, holder, offset, key)]
+    if not pairs:
+        return _answer(partition, queue, held, 0, [], offsets)
+    numbers, keys = zip(*pairs, strict=True)
+    number = queue.book.grant(holder, numbers, keys, now, now + queue.settings.max_processing_time).number
+    return _answer(partition, queue, held, number, list(numbers), offsets)
+
+
+def _claim(queue: Queue, holder: Holder, offset: int, key: bytes | None) -> bool:
+    """Takes a message for the holder, if nothing stands against it: it was not read yet, and its key is free or the holder's."""
+    if offset < queue.cursor or offset in queue.known:
+        return False
+    if key is not None:
+        gate = queue.gates.make(key)
+        if gate.behind or gate.returning or (gate.owner is not None and gate.owner is not holder):
+            return False
+        gate.hold(holder)
+    queue.known.add(offset)
+    return True
+
+
+def _answer(partition: Partition, queue: Queue, held: HeldLease, number: int, kept: list[int], offsets: list[int]) -> KeptLease:
+    in_limbo = {offset for entry in queue.limbo for offset, _ in entry.settled}
+    keeping = set(kept)
+    settled = [offset for offset in offsets if offset not in keeping and (offset in in_limbo or queue.state.is_settled(offset))]
+    return KeptLease(held.partition, held.epoch, held.lease, partition.log.epoch, number, kept, settled)
+
+
+def release_absent(queue: Queue, holder: Holder, presented: set[tuple[int, int]], epoch: int, wall: float) -> None:
+    """What the consumer held here but does not know of (a delivery that never arrived) goes back at once."""
+    for lease in list(holder.leases.values()):
+        if (epoch, lease.number) not in presented:
+            queue.release(lease, list(lease.open), wall)

@@ -1,0 +1,125 @@
+"""Sessions: one client's life with this broker.
+
+    hello ──► open ──silence longer than session_timeout──► lost (its leases count as failed)
+               │ ▲
+               │ └──hello of the same client with a higher session epoch: taken over, leases stay
+               └──goodbye──► ended (its leases are released)
+
+A session is found by the address of its connection. Any frame is a sign of life. After a pause of the broker itself (a stopped
+process, a suspended machine) nobody is blamed: every session gets its time anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+from zmqmq.core.commands import Hello, Pull
+from zmqmq.errors import Overloaded
+
+PAUSE_MAX = 2.0
+"""Seconds between two turns beyond which the broker takes it that it was itself asleep."""
+
+
+class Session:
+    """What the broker knows of one client."""
+
+    __slots__ = (
+        "address",
+        "client_id",
+        "connected",
+        "epoch",
+        "heard",
+        "held",
+        "name",
+        "pull",
+        "queues",
+        "software",
+        "timeout",
+        "wake_name",
+    )
+
+    def __init__(self, address: bytes, hello: Hello, timeout: float, now: float) -> None:
+        self.address = address
+        self.client_id = hello.client_id
+        self.epoch = hello.session_epoch
+        self.name = hello.name
+        self.software = hello.software
+        self.timeout = timeout
+        self.connected = now
+        self.heard = now
+        self.queues: dict[int, None] = {}
+        """Numbers of the hubs it subscribes to, in the order in which they are served next."""
+        self.pull: Pull | None = None
+        """The pull that is not answered yet."""
+        self.held = 0
+        """Messages it holds."""
+        self.wake_name = hashlib.blake2b(hello.client_id.encode(), digest_size=8).digest()
+
+
+class SessionTable:
+    """All sessions, by address and by client."""
+
+    def __init__(self, session_timeout: float, max_sessions: int) -> None:
+        self.session_timeout = session_timeout
+        self.max_sessions = max_sessions
+        self._by_address: dict[bytes, Session] = {}
+        self._by_client: dict[str, Session] = {}
+        self._last_sweep = 0.0
+
+    def __len__(self) -> int:
+        return len(self._by_client)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(list(self._by_client.values()))
+
+    def at(self, address: bytes) -> Session | None:
+        return self._by_address.get(address)
+
+    def of(self, client_id: str) -> Session | None:
+        return self._by_client.get(client_id)
+
+    def open(self, address: bytes, hello: Hello, now: float) -> tuple[Session | None, bytes | None]:
+        """Opens or takes over a session: (the session, the address that lost it).
+
+        An older epoch than the one known gets no session. Raises Overloaded when there are too many.
+        """
+        known = self._by_client.get(hello.client_id)
+        if known is None:
+            if len(self._by_client) >= self.max_sessions:
+                raise Overloaded(f"the broker has {self.max_sessions} sessions", hint="raise max_sessions or close clients")
+            self.drop_address(address)
+            session = Session(address, hello, self._timeout(hello), now)
+            self._by_client[hello.client_id] = self._by_address[address] = session
+            return session, None
+        if hello.session_epoch < known.epoch:
+            return None, None
+        replaced = known.address if known.address != address else None
+        self._by_address.pop(known.address, None)
+        known.address, known.epoch, known.timeout, known.heard = address, hello.session_epoch, self._timeout(hello), now
+        known.pull = None
+        self._by_address[address] = known
+        return known, replaced
+
+    def drop_address(self, address: bytes) -> None:
+        """The connection speaks for another client now."""
+        self._by_address.pop(address, None)
+
+    def _timeout(self, hello: Hello) -> float:
+        asked = hello.session_timeout
+        return min(max(asked, 0.5), 300.0) if asked > 0 else self.session_timeout
+
+    def remove(self, session: Session) -> None:
+        self._by_client.pop(session.client_id, None)
+        if self._by_address.get(session.address) is session:
+            del self._by_address[session.address]
+
+    def sweep(self, now: float) -> list[Session]:
+        """Sessions that were silent for too long. After a pause of ours everybody gets a new chance."""
+        pause = now - self._last_sweep
+        self._last_sweep = now
+        if pause > PAUSE_MAX:
+            for session in self._by_client.values():
+                session.heard = max(session.heard, now)
+            return []
+        return [session for session in self._by_client.values() if now - session.heard > session.timeout]
