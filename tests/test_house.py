@@ -167,7 +167,7 @@ def test_only_the_command_line_knows_its_libraries() -> None:
 
 
 def test_only_transport_and_clients_know_zeromq() -> None:
-    allowed = ("zmqmq/shell/", "zmqmq/client/", "zmqmq/cli/doctor", "benchmarks/")
+    allowed = ("zmqmq/shell/", "zmqmq/client/", "zmqmq/broker", "zmqmq/cli/doctor", "benchmarks/")
     assert all(path.startswith(allowed) for path in importers("zmq"))
 
 

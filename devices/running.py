@@ -1,0 +1,73 @@
+"""What every device program shares: saying lines, stopping on a signal, telling once that no broker answers.
+
+Exit codes of the programs: 0 ended as asked (also by SIGINT or SIGTERM), 1 failed, 2 wrong arguments or settings.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from types import FrameType
+
+from zmqmq.errors import ConfigError, InvalidName, InvalidValue, ZmqmqError
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+PATIENCE_SECONDS = 2.0
+"""Silence of all brokers after which a device says so."""
+DRAIN_SECONDS = 5.0
+"""How long a stopping device waits for what it has sent or done to be confirmed."""
+
+
+def say(line: str) -> None:
+    """Prints one line at once, so that a pipe's reader sees it; a reader that has gone is no reason to stop working."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        sys.stdout = None  # type: ignore[assignment]  # print() does nothing from here on
+
+
+def complain(line: str) -> None:
+    """Prints one line on standard error."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def stop_on_signals() -> threading.Event:
+    """An event that SIGINT and SIGTERM set; the second signal ends the process at once."""
+    stop = threading.Event()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
+    return stop
+
+
+def failure(error: ZmqmqError) -> int:
+    """Says what went wrong, without a traceback, and gives the exit code."""
+    complain(f"error: {error}")
+    return EXIT_USAGE if isinstance(error, ConfigError | InvalidName | InvalidValue) else EXIT_FAILED
+
+
+class Connection:
+    """Tells once when the brokers fall silent, and once when they are back."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._down = False
+
+    def lost(self, error: ZmqmqError) -> None:
+        """No broker answers: `error` lists the endpoints and why each failed."""
+        if not self._down:
+            self._down = True
+            complain(f"{self._name}: no broker answers, still trying: {error}")
+
+    def fine(self) -> None:
+        """A broker answered."""
+        if self._down:
+            self._down = False
+            complain(f"{self._name}: a broker answers again")

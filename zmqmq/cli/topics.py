@@ -1,0 +1,107 @@
+"""`zmqmq topics` and `zmqmq topic create | describe | alter | delete`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from zmqmq.cli import exits
+from zmqmq.cli.link import Link, command, confirm, leave
+from zmqmq.cli.output import emit, facts, moment, plain, say, size, table
+from zmqmq.core.model import TopicSettings
+
+
+app = typer.Typer(help="Create, describe, alter and delete topics.", no_args_is_help=True)
+
+Topic = Annotated[str, typer.Argument(metavar="TOPIC", help="name of the topic")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help=f"a setting: {', '.join(TopicSettings.__struct_fields__)}")]
+
+
+def topics(link: Link) -> None:
+    """Lists the topics."""
+    with link.admin() as admin:
+        found = list(admin.topics())
+    if link.json:
+        emit(found)
+        return
+    columns = ["topic", "partitions#", "replicas#", "messages#", "size#", "groups#", "delayed#"]
+    table(columns, ([item.topic, item.partitions, item.replicas, item.messages, size(item.size), item.groups, item.delayed] for item in found), title="topics")
+
+
+@command(app, "create")
+def create(
+    link: Link,
+    topic: Topic,
+    partitions: Annotated[int, typer.Option(min=1, max=1000, help="how many ordered logs it has; cannot be changed later")] = 4,
+    replicas: Annotated[int, typer.Option(min=1, max=9, help="brokers that keep a copy")] = 1,
+    set_: Set = None,
+) -> None:
+    """Creates a topic, e.g. `zmqmq topic create temp_1 --set max_attempts=3 --set max_age=86400`."""
+    with link.admin() as admin:
+        admin.create_topic(topic, partitions=partitions, replicas=replicas, **settings(set_))
+        _show(link, admin.topic(topic))
+
+
+@command(app, "describe")
+def describe(link: Link, topic: Topic) -> None:
+    """Shows a topic's settings and partitions."""
+    with link.admin() as admin:
+        _show(link, admin.topic(topic))
+
+
+@command(app, "alter")
+def alter(link: Link, topic: Topic, set_: Set = None) -> None:
+    """Changes settings of a topic, e.g. `zmqmq topic alter temp_1 --set max_attempts=10`; the others stay."""
+    changes = settings(set_)
+    if not changes:
+        leave(exits.USAGE, "nothing to change: give --set NAME=VALUE")
+    with link.admin() as admin:
+        admin.alter_topic(topic, **changes)
+        _show(link, admin.topic(topic))
+
+
+@command(app, "delete")
+def delete(link: Link, topic: Topic, yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False) -> None:
+    """Deletes a topic with its messages, groups and dead letters."""
+    confirm(f"delete topic {topic} and everything in it?", yes)
+    with link.admin() as admin:
+        admin.delete_topic(topic)
+    emit({"deleted": topic}) if link.json else say(f"deleted {topic}")
+
+
+def settings(pairs: list[str] | None) -> dict[str, str | int | float | None]:
+    """{"max_attempts": 3} of ["max_attempts=3"]; "null" is none. What the values may be is the broker's to check."""
+    given: dict[str, str | int | float | None] = {}
+    for pair in pairs or []:
+        name, equals, text = pair.partition("=")
+        if not equals or name not in TopicSettings.__struct_fields__:
+            leave(exits.USAGE, f"--set {pair!r}: expected NAME=VALUE, NAME one of: {', '.join(TopicSettings.__struct_fields__)}")
+        given[name] = _value(text)
+    return given
+
+
+def _value(text: str) -> str | int | float | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if value is None or isinstance(value, int | float) and not isinstance(value, bool) else text
+
+
+def _show(link: Link, topic: TopicInfo) -> None:
+    if link.json:
+        emit(topic)
+        return
+    facts([("topic", topic.topic), ("created", moment(topic.created)), *((name, _none(getattr(topic.settings, name))) for name in TopicSettings.__struct_fields__)])
+    columns = ["partition#", "leader", "epoch#", "in sync", "start#", "end#", "committed#", "messages#", "size#", "delayed#"]
+    rows = (
+        [item.partition, item.leader, item.epoch, " ".join(item.in_sync), item.start, item.end, item.committed, item.messages, size(item.size), item.delayed]
+        for item in topic.partitions
+    )
+    table(columns, rows)
+
+
+def _none(value: object) -> object:
+    return "none" if value is None else plain(value)
