@@ -171,22 +171,19 @@ class Consuming:
         self.settling.add(Verdict(held, indices, outcome, delay, reason))
 
     def _hold_back(self, held: Held, indices: list[int]) -> None:
-        """The broker takes later messages of these keys back: do not hand them out until it says so."""
+        """The broker takes later messages of these keys back: they are not ours any more, whoever has them here."""
         keys = {held.keys[index] for index in indices} if held.keys is not None else set()
         keys.discard(None)
         if not keys:
             return
         first = held.offsets[indices[0]]
-        for other in list(self._buffer):
-            if other.subscription is held.subscription and other.partition == held.partition and other.keys is not None:
-                columns = enumerate(zip(other.offsets, other.keys, strict=True))
-                self._drop(other, [index for index, (offset, key) in columns if offset > first and key in keys])
-
-    def _drop(self, held: Held, indices: list[int]) -> None:
-        """Buffered messages go without a word: the broker knows."""
-        held.end([index for index in indices if held.states[index] == BUFFERED], LOST)
+        for other in list(held.subscription.held.values()):
+            if other.partition == held.partition and other.keys is not None:
+                columns = zip(other.offsets, other.keys, other.states, strict=True)
+                later = [index for index, (offset, key, state) in enumerate(columns) if offset > first and state < SETTLING and key in keys]
+                other.end(later, LOST)
+                forget_done([other])
         self.buffered = sum(other.buffered() for other in self._buffer)
-        forget_done([held])
 
     def drain(self) -> None:
         """No more messages: what is not started goes back to the broker at once."""

@@ -143,7 +143,7 @@ def _conclude(verdict: Verdict, late: dict[tuple[int, int, int, int], set[int]],
     missed = late.get((held.subscription.queue or 0, held.partition, held.epoch, held.lease)) if late else None
     if missed:
         lost = held.end([index for index in verdict.indices if held.offsets[index] in missed], LOST)
-        if lost:
+        if lost and verdict.outcome != "release":
             losses.append((held, lost))
     held.end(verdict.indices, SETTLED)
     _forget_if_done(held)

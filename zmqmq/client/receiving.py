@@ -1,0 +1,118 @@
+"""The consumer's role on the engine: passes what comes to `Consuming`, rings when there is something, reports what was lost."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from zmqmq.client.bell import Bell
+from zmqmq.core.commands import Beacon, Command, Outcome, Welcome
+from zmqmq.core.consuming import Consuming
+from zmqmq.core.held import HANDED, SETTLED, SETTLING, Held
+from zmqmq.errors import AlreadySettled, LeaseLost, Unreachable, ZmqmqError
+
+log = logging.getLogger("zmqmq.consumer")
+
+
+class Receiving:
+    """One consumer's work, guarded by the bell's lock. Methods of the role run on the engine's thread, the others on any, with the lock held."""
+
+    def __init__(self, consuming: Consuming, bell: Bell) -> None:
+        self.consuming = consuming
+        self.lost = 0
+        """Messages that this consumer was handed and lost before they were settled."""
+        self.is_stopping = False
+        """No more messages are wanted: whoever waits for some is to look up."""
+        self._bell = bell
+
+    # --- For the consumer, lock held -----------------------------------------------------------------------------
+
+    def claim(self, held: Held, index: int) -> None:
+        """Checks that the message can be settled. Raises AlreadySettled or LeaseLost."""
+        state = held.states[index]
+        if state == HANDED:
+            return
+        if state in (SETTLING, SETTLED):
+            topic, offset = held.subscription.topic, held.offsets[index]
+            raise AlreadySettled("the message was settled by this consumer before", topic=topic, partition=held.partition, offset=offset)
+        raise lease_lost(held, [index])
+
+    def ack(self, held: Held, index: int) -> None:
+        """Notes that a message is done, after `claim`."""
+        held.states[index] = SETTLING
+        self.consuming.settling.ack(held, index)
+
+    def settle(self, held: Held, indices: list[int], outcome: Outcome, delay: float | None, reason: str) -> None:
+        """Notes any outcome of messages of one lease, after `claim`."""
+        self.consuming.settle(held, indices, outcome, delay, reason)
+
+    # --- The role ------------------------------------------------------------------------------------------------
+
+    def opened(self, welcome: Welcome, now: float) -> None:
+        with self._bell.lock:
+            self.consuming.opened(welcome)
+
+    def down(self, reason: Unreachable) -> None:
+        """Leases last as long as the session; see `expired`."""
+
+    def expired(self) -> None:
+        with self._bell.lock:
+            self.consuming.expired()
+            self._report()
+            self._bell.ring()
+
+    def hear(self, command: Command, now: float) -> None:
+        with self._bell.lock:
+            self.consuming.hear(command, now)
+            self._report()
+            self._bell.ring()
+
+    def woken(self) -> None:
+        with self._bell.lock:
+            self.consuming.woken()
+
+    def beacon(self, beacon: Beacon, now: float) -> None:
+        with self._bell.lock:
+            self.consuming.beacon(beacon, now)
+
+    def step(self, now: float, is_open: bool) -> list[Command]:
+        with self._bell.lock:
+            if self.is_stopping:
+                self._bell.ring()
+            if not is_open:
+                return []
+            return self.consuming.step(now)
+
+    def deadline(self, is_open: bool) -> float:
+        with self._bell.lock:
+            return self.consuming.deadline() if is_open else float("inf")
+
+    def is_quiet(self) -> bool:
+        return self.consuming.is_draining and self.consuming.is_quiet
+
+    def fail(self, error: ZmqmqError) -> None:
+        """Those who wait look at the engine's trouble."""
+
+    # --- Details -------------------------------------------------------------------------------------------------
+
+    def _report(self) -> None:
+        losses, self.consuming.losses = self.consuming.losses, []
+        for held, indices in losses:
+            self.lost += len(indices)
+            log.warning("%s", lease_lost(held, indices))
+        damaged, self.consuming.damaged = self.consuming.damaged, []
+        for held, index in damaged:
+            log.error("%s/%d@%d is damaged: its checksum does not match; rejected", held.subscription.topic, held.partition, held.offsets[index])
+
+
+def lease_lost(held: Held, indices: Sequence[int]) -> LeaseLost:
+    """The error for messages of one lease that are not held any more."""
+    offsets = [held.offsets[index] for index in indices]
+    shown = ", ".join(map(str, offsets[:5])) + (f" and {len(offsets) - 5} more" if len(offsets) > 5 else "")
+    return LeaseLost(
+        "the lease is lost",
+        hint="another consumer may have the message by now",
+        topic=held.subscription.topic,
+        partition=held.partition,
+        offset=shown,
+    )
