@@ -223,7 +223,7 @@ class MemoryStorage:
         self.disk.logs[write.log_id].epochs[write.epoch] = write.start
 
     def _PutProducers(self, write: w.PutProducers) -> None:
-        self.disk.logs[write.log_id].producers.update((row[0], tuple(row)) for row in write.rows)
+        self.disk.logs[write.log_id].producers.update({row[0]: (row[0], row[1], row[2], row[3]) for row in write.rows})
 
     def _DropProducers(self, write: w.DropProducers) -> None:
         for producer in write.producers:
@@ -281,7 +281,8 @@ class MemoryStorage:
         return [w.Record(offset, r.kind, r.time, r.producer, r.sequence, r.size, r.text) for offset, r in found]
 
     def read(self, log_id: int, start: int, limit: int, max_bytes: int) -> Sequence[Row]:
-        log, rows, size = self.disk.logs[log_id], [], 0
+        log, size = self.disk.logs[log_id], 0
+        rows: list[Row] = []
         for offset in log.from_(start):
             if len(rows) >= limit or (rows and size >= max_bytes):
                 break

@@ -5,7 +5,8 @@ has passed a small mark, copy it; when it passes a large mark, copy it anyway. B
 complete copy the next commit starts the log over, and SQLite cuts the file back to the small mark (`journal_size_limit`): so the file's
 size says how full the log is, and the first part of it is overwritten in place, which is the cheaper way to fsync.
 
-A program that reads for long keeps the log from starting over. Past the highest mark the log is emptied with a bounded wait for such readers.
+A program that reads for long keeps the log from starting over. Past the highest mark the log is emptied with a bounded wait for such
+readers, and if that is in vain again when it has doubled: the broker must not stall in each turn because somebody reads.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class Checkpointer:
         self._connection = connection
         self._log = log
         self._small = self._large = self._highest = 0
+        self._patience = 0  # the size at which readers are waited for
         self._copied = -1  # the file's size when all of it had been copied
         self._next = 0  # after an incomplete copy: the size at which to try again
         self.longest_stall = 0.0
@@ -35,6 +37,7 @@ class Checkpointer:
     def set_turn(self, turn: int) -> None:
         """Derives the marks from the size of a turn: half of one when idle (4 MiB), two in any case (16 MiB), eight at the most (64 MiB)."""
         self._small, self._large, self._highest = turn // 2, 2 * turn, 8 * turn
+        self._patience = self._highest
         self._connection.execute(f"PRAGMA journal_size_limit={self._small}").fetchall()
 
     def run(self, idle: bool) -> None:
@@ -42,7 +45,8 @@ class Checkpointer:
         size = size_of(self._log)
         if size <= (self._small if idle else self._large) or size == self._copied or size < self._next:
             return
-        if size >= self._highest:
+        if size >= self._patience:
+            self._patience = 2 * size
             self.empty()
         else:
             self._checkpoint("PASSIVE")
@@ -64,3 +68,5 @@ class Checkpointer:
         complete = not blocked and frames == copied
         self._copied = size if complete else -1
         self._next = 0 if complete else size + self._small  # trying again without anything new would copy nothing
+        if complete:
+            self._patience = self._highest

@@ -38,16 +38,25 @@ class DiskRoom:
         """Bytes that one turn of the broker may be expected to write."""
         return max(self._wanted // 8, MIN_TURN)
 
-    def settle_in(self, connection: sqlite3.Connection) -> None:
-        """Makes the ballast at the start, as large as the disk allows now; keeps one that is there."""
-        self._page_size = _number(connection, "page_size")
+    def claim(self, *, new: bool) -> None:
+        """Makes the ballast at the start, as large as the disk allows now, and keeps one that is there.
+
+        A store that is not new and has none gave it up on a disk that was full: it goes on waiting for room."""
         size = self._ballast.size()
         affordable = (self._directory.free() + size) // SHARE_OF_DISK
+        if not new and not size and affordable < self._wanted:
+            self.full = True
+            return
         target = min(self._wanted, max(size, affordable))
         if size != target:
             self._ballast.resize(target)
-        if target < self._wanted:
-            self._wanted = max(target, MIN_TURN)
+        self._wanted = max(target, MIN_TURN)
+
+    def attend(self, connection: sqlite3.Connection) -> None:
+        """Takes charge of the opened database's size."""
+        self._page_size = _number(connection, "page_size")
+        if self.full:
+            self.hold_size(connection)
 
     def give_up_ballast(self) -> None:
         """Frees the ballast's bytes."""

@@ -25,7 +25,7 @@ from sqlite_utils import Database
 from zmqmq.core.writes import Write
 from zmqmq.errors import StorageError, StorageFailed, StorageFull
 from zmqmq.shell.checkpointing import Checkpointer
-from zmqmq.shell.data_directory import DataDirectory
+from zmqmq.shell.data_directory import DataDirectory, size_of
 from zmqmq.shell.disk_room import DiskRoom
 from zmqmq.shell.log_tables import quoted
 from zmqmq.shell.reading import SqliteReader
@@ -79,18 +79,18 @@ class Storage:
             if database is not None:
                 database.conn.close()
             held.close()
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, (sqlite3.Error, OSError, ValueError)):
                 raise translated(error, held.database) from error
             raise
 
     def _start(self, database: Database) -> None:
+        self._room.claim(new=size_of(self._directory.database) == 0)
         self._with_ballast(lambda: prepare(database, self._directory.database))
         self.identity = self._with_ballast(lambda: _identify(database))
         if not self.identity.clean:
             _check(self._connection, self._directory.database)
         self._writer.reload()
-        if not self._room.full:
-            self._room.settle_in(self._connection)
+        self._room.attend(self._connection)
         self._checkpointer.set_turn(self._room.turn)
 
     def _with_ballast(self, step: Callable[[], _T]) -> _T:
