@@ -17,6 +17,7 @@ Importing this needs pyzmq and msgspec only. The same classes with `await` are i
 from __future__ import annotations
 
 from zmqmq import errors
+from zmqmq.client.admin import Admin
 from zmqmq.client.consumer import Consumer
 from zmqmq.client.message import Message, PendingSettlement, Token
 from zmqmq.client.producer import Producer
@@ -24,4 +25,4 @@ from zmqmq.client.receipt import PendingReceipt, Receipt
 from zmqmq.errors import ZmqmqError
 from zmqmq.version import VERSION as __version__
 
-__all__ = ["Consumer", "Message", "PendingReceipt", "PendingSettlement", "Producer", "Receipt", "Token", "ZmqmqError", "__version__", "errors"]
+__all__ = ["Admin", "Consumer", "Message", "PendingReceipt", "PendingSettlement", "Producer", "Receipt", "Token", "ZmqmqError", "__version__", "errors"]
