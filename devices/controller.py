@@ -72,7 +72,9 @@ class Controller:
             self._settle(message, reject=f"{text[:40]!r} is no reading")
             return
         again = f" (attempt {message.attempt})" if message.attempt > 1 else ""
-        say(f"{message.topic} #{message.headers.get('sequence', '?')} {text} {message.headers.get('unit', '')}: {action}{again}")
+        headers = message.headers
+        reading = f"{message.topic} #{headers.get('sequence', '?')} {text} {headers.get('unit', '')}"
+        say(f"{reading}: {action}{again} [{message.partition}/{message.offset}]")
         self.acted += self._settle(message)
 
     def _settle(self, message: Message, reject: str | None = None) -> bool:
@@ -91,7 +93,7 @@ class Controller:
 
 def consumer_options(config: DeviceConfig) -> dict[str, Any]:
     """The consumer's arguments that the settings ask for."""
-    return {"prefetch": config.client.prefetch, "session_timeout": config.client.session_timeout_seconds}
+    return {"prefetch": config.client.prefetch, "session_timeout": config.client.session_timeout_seconds or 0.0}
 
 
 def parser() -> argparse.ArgumentParser:

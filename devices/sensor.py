@@ -17,17 +17,14 @@ import sys
 import threading
 import time
 from random import Random
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from devices.readings import KINDS, Gauge
 from devices.running import DRAIN_SECONDS, EXIT_FAILED, EXIT_OK, EXIT_USAGE, PATIENCE_SECONDS, Connection, complain, failure, say, stop_on_signals
-from zmqmq import Producer
+from zmqmq import PendingReceipt, Producer
 from zmqmq.config import DeviceConfig, load_device
 from zmqmq.errors import BufferFull, ClosedError, DeadlineExceeded, Unreachable, ZmqmqError
 from zmqmq.version import VERSION
-
-if TYPE_CHECKING:
-    from zmqmq.client.receipt import PendingReceipt
 
 MIN_INTERVAL_SECONDS = 0.001
 MAX_INTERVAL_SECONDS = 86400.0
@@ -117,7 +114,7 @@ class Sensor:
             else:
                 self._connection.fine()
                 self.confirmed += 1
-                say(f"{self.topic} #{sent.sequence} {sent.text} {self._gauge.kind.unit} confirmed: partition {receipt.partition} offset {receipt.offset}")
+                say(f"{self.topic} #{sent.sequence} {sent.text} {self._gauge.kind.unit} confirmed [{receipt.partition}/{receipt.offset}]")
                 return
 
     def _finish(self, confirmer: threading.Thread, stop: threading.Event) -> None:
@@ -135,7 +132,7 @@ def producer_options(config: DeviceConfig) -> dict[str, Any]:
     client, outbox = config.client, config.sensor.outbox
     options: dict[str, Any] = {
         "delivery_timeout": client.delivery_timeout_seconds,
-        "session_timeout": client.session_timeout_seconds,
+        "session_timeout": client.session_timeout_seconds or 0.0,
         "buffer_messages": client.buffer_messages,
         "buffer_bytes": client.buffer_bytes,
         "when_full": client.when_full,

@@ -109,13 +109,13 @@ class ClientConfig(Section, frozen=True):
     """One producer, consumer or admin, by the names of their arguments."""
 
     brokers: Annotated[tuple[Address, ...], Meta(min_length=1, max_length=100)] = (DEFAULT_BROKER,)
-    session_timeout_seconds: Annotated[float, Meta(ge=1, le=300)] = 10.0
+    session_timeout_seconds: Annotated[float, Meta(ge=1, le=300)] | None = None
     request_timeout_seconds: Annotated[float, Meta(gt=0, le=3600)] = 10.0
     delivery_timeout_seconds: Annotated[float, Meta(gt=0, le=30 * 86400.0)] = 120.0
     buffer_messages: Annotated[int, Meta(ge=1, le=10_000_000)] = 100_000
     buffer_bytes: Annotated[int, Meta(ge=1024, le=1 << 40)] = 64 << 20
     when_full: Literal["block", "raise"] = "block"
-    prefetch: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
+    prefetch: Annotated[int, Meta(ge=1, le=10_000)] = 1000
 
 
 class OutboxConfig(Section, frozen=True):

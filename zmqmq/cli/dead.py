@@ -16,6 +16,7 @@ app = typer.Typer(help="List, show, replay and purge dead letters.", no_args_is_
 
 Topic = Annotated[str, typer.Argument(metavar="TOPIC", help="name of the topic")]
 Group = Annotated[str, typer.Argument(metavar="GROUP", help="name of the group")]
+Yes = Annotated[bool, typer.Option("--yes", help="do not ask")]
 Partition = Annotated[int | None, typer.Option("--partition", min=0, help="only this partition's", show_default=False)]
 Offsets = Annotated[list[int] | None, typer.Option("--offset", min=0, help="only this one; may be repeated; needs --partition", show_default=False)]
 
@@ -60,7 +61,7 @@ def replay(link: Link, topic: Topic, group: Group, partition: Partition = None, 
 
 @command(app, "purge")
 def purge(
-    link: Link, topic: Topic, group: Group, partition: Partition = None, offset: Offsets = None, yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False
+    link: Link, topic: Topic, group: Group, partition: Partition = None, offset: Offsets = None, yes: Yes = False
 ) -> None:
     """Deletes dead letters for good: all of the group, or those chosen."""
     _check(partition, offset)

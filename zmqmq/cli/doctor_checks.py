@@ -97,7 +97,7 @@ def _greet(address: str, endpoint: str, timeout: float) -> list[Check]:
         dealer.connect(endpoint)
         dealer.send(encode(Hello(VERSIONS_SPOKEN, uuid.uuid4().hex, 1, "zmqmq doctor", 0.0, f"zmqmq {VERSION}")))
         if not dealer.poll(int(timeout * 1000)):
-            return [Check(f"protocol {address}", Verdict.PROBLEM, f"no answer within {duration(timeout)}", "is this a zmqmq broker? it may hang, or be another service")]
+            return [Check(f"protocol {address}", Verdict.PROBLEM, f"no answer within {duration(timeout)}", "it hangs, or is no zmqmq broker")]
         answer = decode_answer(dealer.recv())
         now = time.time()
         dealer.send(encode(Goodbye(1)))
@@ -135,14 +135,15 @@ def check_settings(path: str | None) -> list[Check]:
         config = load_broker(path)
     except ConfigError as error:
         return [Check("settings", Verdict.PROBLEM, error.message, error.hint)]
-    return [Check("settings", Verdict.OK, f"{config.broker_id} on {config.bind}, wake-ups on {config.wake_bind_endpoint}, told to clients as {config.endpoint}")]
+    return [Check("settings", Verdict.OK, f"{config.broker_id} on {config.bind}, wake-ups on {config.wake_bind_endpoint}, clients are told {config.endpoint}")]
 
 
 def check_data(chosen: tuple[str, bool]) -> list[Check]:
     """Whether a broker can work in its data directory."""
     path, asked = Path(chosen[0]), chosen[1]
     if not path.exists():
-        return [Check(f"data {path}", Verdict.PROBLEM if asked else Verdict.OK, "does not exist", "a broker makes it when it starts"), _disk(_existing_parent(path))]
+        missing = Check(f"data {path}", Verdict.PROBLEM if asked else Verdict.OK, "does not exist", "a broker makes it when it starts")
+        return [missing, _disk(_existing_parent(path))]
     if not path.is_dir():
         return [Check(f"data {path}", Verdict.PROBLEM, "is a file", "give the path of a directory")]
     return [_permissions(path), _disk(path)]
@@ -167,7 +168,8 @@ def _disk(path: Path) -> Check:
         return Check("disk", Verdict.PROBLEM, f"{path}: {error.strerror}")
     free, whole = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
     few = free < MIN_DISK_FREE
-    return Check("disk", Verdict.WARNING if few else Verdict.OK, f"{size(free)} of {size(whole)} free", "make room: a full disk refuses new messages" if few else "")
+    hint = "make room: with a full disk new messages are refused" if few else ""
+    return Check("disk", Verdict.WARNING if few else Verdict.OK, f"{size(free)} of {size(whole)} free", hint)
 
 
 def _existing_parent(path: Path) -> Path:

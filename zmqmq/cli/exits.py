@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from zmqmq.errors import CallerError, ConfigError, Unreachable, UnknownGroup, UnknownTopic, ZmqmqError
+from zmqmq.errors import CallerError, ConfigError, UnknownGroup, UnknownTopic, Unreachable, ZmqmqError
 
 OK = 0
 FAILED = 1

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from zmqmq import Producer
+from zmqmq import PendingReceipt, Producer, Receipt
 from zmqmq.cli import exits
 from zmqmq.cli.link import Link, leave
 from zmqmq.cli.output import complain, console, emit, say
@@ -22,9 +22,6 @@ from zmqmq.errors import ZmqmqError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-
-    from zmqmq import Receipt
-    from zmqmq.client.receipt import PendingReceipt
 
 MAX_LINE_BYTES = 64 << 20
 """A longer line of standard input is refused before it fills the memory; no broker would take it."""
@@ -44,7 +41,7 @@ class Entry(NamedTuple):
 def produce(
     link: Link,
     topic: Annotated[str, typer.Argument(metavar="TOPIC", help="name of the topic")],
-    values: Annotated[list[str] | None, typer.Argument(metavar="VALUE", help="what to send; without any, each line of standard input", show_default=False)] = None,
+    values: Annotated[list[str] | None, typer.Argument(metavar="VALUE", help="what to send (default: each line of standard input)", show_default=False)] = None,
     key: Annotated[str | None, typer.Option(help="key of all messages: they stay in order", show_default=False)] = None,
     key_separator: Annotated[str | None, typer.Option(metavar="TEXT", help="what stands before the first TEXT is the key", show_default=False)] = None,
     header: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="a header; may be repeated", show_default=False)] = None,

@@ -34,7 +34,8 @@ def brokers(link: Link) -> None:
     if link.json:
         emit(found)
         return
-    table(["broker", "address", "role", "leads#", "software"], ([item.broker_id, item.endpoint, item.role, item.partitions_led, item.software] for item in found))
+    rows = ([item.broker_id, item.endpoint, item.role, item.partitions_led, item.software] for item in found)
+    table(["broker", "address", "role", "leads#", "software"], rows)
 
 
 def _lines(found: BrokerStatus) -> list[tuple[str, object]]:

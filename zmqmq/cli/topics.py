@@ -12,7 +12,6 @@ from zmqmq.cli.link import Link, command, confirm, leave
 from zmqmq.cli.output import emit, facts, moment, plain, say, size, table
 from zmqmq.core.model import TopicSettings
 
-
 app = typer.Typer(help="Create, describe, alter and delete topics.", no_args_is_help=True)
 
 Topic = Annotated[str, typer.Argument(metavar="TOPIC", help="name of the topic")]
@@ -94,7 +93,8 @@ def _show(link: Link, topic: TopicInfo) -> None:
     if link.json:
         emit(topic)
         return
-    facts([("topic", topic.topic), ("created", moment(topic.created)), *((name, _none(getattr(topic.settings, name))) for name in TopicSettings.__struct_fields__)])
+    settings = [(name, _none(getattr(topic.settings, name))) for name in TopicSettings.__struct_fields__]
+    facts([("topic", topic.topic), ("created", moment(topic.created)), *settings])
     columns = ["partition#", "leader", "epoch#", "in sync", "start#", "end#", "committed#", "messages#", "size#", "delayed#"]
     rows = (
         [item.partition, item.leader, item.epoch, " ".join(item.in_sync), item.start, item.end, item.committed, item.messages, size(item.size), item.delayed]
