@@ -166,7 +166,8 @@ class Pull:
     def _admit(self, rows: list[Row], credit: int) -> list[Row]:
         """The rows that the consumer gets; the hot loop of delivery."""
         queue = self.queue
-        special = bool(queue.known or queue.state.failures or len(queue.state.settled.ranges))
+        settled = queue.state.settled
+        special = bool(rows and (queue.known or queue.state.failures or settled.ranges or settled.floor > rows[0].offset))
         granted: list[Row] = []
         get, make, holder = queue.gates.get, queue.gates.make, self.holder
         for index, row in enumerate(rows):
@@ -201,7 +202,7 @@ class Pull:
         if row.offset in queue.known:
             queue.known.discard(row.offset)
             return False
-        if row.offset in queue.state.settled.ranges:
+        if row.offset in queue.state.settled:
             return False
         if row.offset in queue.state.failures:
             if row.key is None:

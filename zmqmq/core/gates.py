@@ -105,6 +105,14 @@ class Gates:
         self.waiting -= len(taken)
         return taken
 
+    def remove(self, gate: Gate, offset: int) -> bool:
+        """Takes one particular offset out of the waiting ones; False if it is not among them."""
+        if offset not in gate.behind:
+            return False
+        gate.behind.remove(offset)
+        self.waiting -= 1
+        return True
+
     def review(self, gate: Gate, wall: float) -> bool:
         """Files the gate where it belongs after a change: ready, waiting or gone. True if it became ready."""
         if gate.owner is None and gate.held == 0 and not gate.behind and gate.returning == 0:

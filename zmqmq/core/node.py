@@ -192,6 +192,7 @@ class Node:
         self._unfinished = self.consumers.serve()
         self.consumers.announce([*committing, *(partition for partition in context.touched if partition not in committing)])
         self.housekeeping.reschedule([*committing, *context.touched])
+        context.touched.update((partition, None) for partition in committing if partition.writes)  # applied operations change tables
 
     def _tell_recalls(self, partition: Partition) -> None:
         recalls, partition.recalls = partition.recalls, []
@@ -211,7 +212,7 @@ class Node:
     def deadline(self) -> float:
         """Monotonic time of the next turn at the latest."""
         context = self.context
-        if self._unfinished or context.after_turn or context.writes or any(partition.writes for partition in context.touched):
+        if self._unfinished or context.after_turn or context.writes or context.touched:
             return context.now
         return self.housekeeping.deadline()
 

@@ -67,7 +67,8 @@ class Partition:
         self.number = number
         self.limits = limits
         self.rng = rng
-        self.log = Log(state.log_id, state.start, state.end, state.epoch, state.epochs)
+        epoch = max([state.epoch, *(epoch for epoch, _ in state.epochs)])  # the head may be older than the last leadership
+        self.log = Log(state.log_id, state.start, state.end, epoch, state.epochs)
         self.messages = state.messages
         self.size = state.size
         self.delayed = state.delayed
@@ -96,7 +97,8 @@ class Partition:
         for group in state.groups:
             self.add_queue(GroupState.from_write(group))
         for member in state.members:
-            self.queues[member.group].state.members[member.member] = member.session_timeout
+            if member.group in self.queues:  # else it joined after the snapshot, and replay brings group and member
+                self.queues[member.group].state.members[member.member] = member.session_timeout
 
     # --- opening ---------------------------------------------------------------------------------------------------
 

@@ -270,6 +270,14 @@ class Queue:
         heapq.heappush(self.loose, offset)
         return True
 
+    def take_loose(self, offset: int) -> bool:
+        """Takes one particular message out of the loose ones; False if it is not among them."""
+        if offset not in self.loose:
+            return False
+        self.loose.remove(offset)
+        heapq.heapify(self.loose)
+        return True
+
     def add_waiting(self, pairs: Iterable[Pair], wall: float) -> int:
         """Messages that enter from the side (revived letters): they wait first of their keys."""
         ready = 0

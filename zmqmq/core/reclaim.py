@@ -32,15 +32,29 @@ def reclaim(partition: Partition, queue: Queue, holder: Holder, held: HeldLease,
 
 
 def _claim(queue: Queue, holder: Holder, offset: int, key: bytes | None) -> bool:
-    """Takes a message for the holder, if nothing stands against it: it was not read yet, and its key is free or the holder's."""
-    if offset < queue.cursor or offset in queue.known:
+    """Takes a message for the holder, if nothing stands against it: nobody has been given it, and its key is free or the holder's."""
+    revived = offset in queue.state.revived
+    if not revived and (offset < queue.cursor or offset in queue.known):
         return False
-    if key is not None:
-        gate = queue.gates.make(key)
-        if gate.behind or gate.returning or (gate.owner is not None and gate.owner is not holder):
+    if key is None:
+        if revived and not queue.take_loose(offset):
             return False
-        gate.hold(holder)
-    queue.known.add(offset)
+    elif not _claim_key(queue, holder, offset, key, revived):
+        return False
+    if not revived:
+        queue.known.add(offset)
+    return True
+
+
+def _claim_key(queue: Queue, holder: Holder, offset: int, key: bytes, revived: bool) -> bool:
+    gate = queue.gates.make(key)
+    in_order = all(waiting in queue.state.revived for waiting in gate.behind)  # replayed letters have no place to defend
+    if gate.returning or not in_order or (gate.owner is not None and gate.owner is not holder):
+        return False
+    if revived and not queue.gates.remove(gate, offset):
+        return False
+    gate.hold(holder)
+    queue.gates.review(gate, 0.0)
     return True
 
 
