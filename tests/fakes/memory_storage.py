@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from zmqmq.core import writes as w
 from zmqmq.core.model import Kind, Row, TopicRecord
 from zmqmq.errors import StorageFailed, StorageFull, StorageLocked
+from zmqmq.shell.storage import Identity
 
 
 @dataclass
@@ -112,6 +113,7 @@ class MemoryDisk:
     broken: bool = False
     """The next commit fails and its outcome is unknown."""
     locked: bool = False
+    clean: bool = True
 
 
 class MemoryStorage:
@@ -119,7 +121,8 @@ class MemoryStorage:
 
     def __init__(self, disk: MemoryDisk) -> None:
         self.disk = disk
-        self.storage_id, self.cluster_id, self.incarnation = disk.storage_id, disk.cluster_id, disk.incarnation
+        self.identity = Identity(disk.storage_id, disk.cluster_id, disk.incarnation, disk.clean)
+        self.storage_id, self.cluster_id, self.incarnation = self.identity[:3]
         self.reader = self
         self.commits = 0
         self._failed = False
@@ -131,15 +134,16 @@ class MemoryStorage:
             raise StorageLocked("another broker uses the data directory")
         disk.locked = True
         disk.incarnation += 1
-        return cls(disk)
+        store, disk.clean = cls(disk), False
+        return store
 
     def close(self) -> None:
         if not self._closed:
-            self._closed, self.disk.locked = True, False
+            self._closed, self.disk.locked, self.disk.clean = True, False, True
 
     def crash(self) -> None:
         """The process is gone; what was committed stays."""
-        self.close()
+        self._closed, self.disk.locked = True, False
 
     def maintain(self, idle: bool) -> None:
         """Nothing to do in memory."""

@@ -70,7 +70,17 @@ VERSION = len(MIGRATIONS)
 def connect(path: Path) -> Database:
     """Opens the one connection that writes, checkpoints and reads. Raises sqlite3.Error; StorageTooNew and StorageDamaged come from `prepare`."""
     connection = sqlite3.connect(str(path), timeout=BUSY_TIMEOUT, isolation_level=None, cached_statements=CACHED_STATEMENTS, check_same_thread=False)
+    _leave_log_at_close(connection)
     return Database(connection, execute_plugins=False, recursive_triggers=False)
+
+
+def _leave_log_at_close(connection: sqlite3.Connection) -> None:
+    """Keeps SQLite from checkpointing when the connection is closed: after a failure nothing may be written any more.
+
+    Only Python 3.12 and newer can say so; before, closing copies what was committed, never what failed."""
+    configure = getattr(connection, "setconfig", None)
+    if configure is not None:
+        configure(getattr(sqlite3, "SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE"), True)  # noqa: B009 - unknown to Python 3.11's types
 
 
 def prepare(database: Database, path: Path, migrations: Sequence[Migration] = MIGRATIONS) -> None:
