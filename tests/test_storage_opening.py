@@ -16,8 +16,8 @@ import pytest
 from tests.contracts.storage_contract import BALLAST, LOG, everything, log, messages, topic
 from zmqmq.core import writes as w
 from zmqmq.errors import StorageDamaged, StorageError, StorageFailed, StorageLocked, StorageTooNew
-from zmqmq.shell import schema
-from zmqmq.shell.data_directory import DATABASE
+from zmqmq.shell import data_directory, schema
+from zmqmq.shell.data_directory import DATABASE, file_system_of
 from zmqmq.shell.sqlite_errors import translated
 from zmqmq.shell.storage import Storage
 
@@ -116,6 +116,27 @@ def test_a_directory_that_cannot_be_written_is_refused_with_a_hint() -> None:
         open_store(Path("/sys/zmqmq-data"))
 
 
+MOUNTS = """\
+22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+30 22 0:25 / /srv rw - nfs4 server:/export rw
+31 30 0:26 / /srv/my\\040disk rw - xfs /dev/vdb rw
+nonsense
+"""
+
+
+@pytest.mark.parametrize(("path", "kind"), [("/home/me", "ext4"), ("/srv/data", "nfs4"), ("/srvx", "ext4"), ("/srv/my disk/data", "xfs")])
+def test_the_file_system_of_a_path_is_that_of_the_nearest_mount(path: str, kind: str) -> None:
+    assert file_system_of(Path(path), MOUNTS) == kind
+
+
+def test_a_network_file_system_is_refused(directory: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text("22 1 0:25 / / rw - nfs4 server:/export rw\n")
+    monkeypatch.setattr(data_directory, "MOUNTS", mounts)
+    with pytest.raises(StorageError, match="use a local disk"):
+        open_store(directory)
+
+
 def test_a_database_that_is_a_directory_is_refused(directory: Path) -> None:
     (directory / DATABASE).mkdir(parents=True)
     with pytest.raises(StorageError, match="Is a directory"):
@@ -131,13 +152,13 @@ def overwrite(at: float, size: int) -> Callable[[Path], None]:
     return damage
 
 
-DAMAGES: dict[str, Callable[[Path], None]] = {
+DAMAGES: dict[str, Callable[[Path], object]] = {
     "overwritten header": overwrite(0, 100),
     "first page overwritten": overwrite(0, 16384),
     "every page but the first overwritten": lambda path: path.write_bytes(path.read_bytes()[:16384] + b"\xa5" * (path.stat().st_size - 16384)),
     "cut in half": lambda path: os.truncate(path, path.stat().st_size // 2),
     "cut within the first page": lambda path: os.truncate(path, 5000),
-    "a text file": lambda path: path.write_text("hello " * 1000) and None,
+    "a text file": lambda path: path.write_text("hello " * 1000),
 }
 
 

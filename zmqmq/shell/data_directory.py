@@ -20,6 +20,9 @@ LOCK = "lock"
 BALLAST = "ballast"
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
+NETWORK_FILE_SYSTEMS = frozenset(("nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "ceph", "glusterfs", "fuse.sshfs", "fuse.glusterfs"))
+"""Where SQLite's write-ahead log, which needs memory shared between processes, and locks cannot be relied upon."""
+MOUNTS = Path("/proc/self/mountinfo")
 MAX_PID_TEXT = 32
 """Bytes of the lock file that are read to name its holder."""
 
@@ -32,6 +35,7 @@ class DataDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         _make(path)
+        _refuse_network(path)
         self._lock = _acquire(path)
 
     @property
@@ -123,6 +127,26 @@ def _make(path: Path) -> None:
         raise StorageError("the data directory is a file", hint="give the path of a directory", path=path) from error
     except OSError as error:
         raise _unusable(path, error) from error
+
+
+def _refuse_network(path: Path) -> None:
+    kind = file_system_of(path.resolve(), MOUNTS.read_text(errors="replace") if MOUNTS.exists() else "")
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise StorageError("the data directory lies on a network file system", hint="use a local disk", path=path, file_system=kind)
+
+
+def file_system_of(path: Path, mounts: str) -> str:
+    """The type of the file system that holds `path`, by the text of Linux's mountinfo; "" if it does not say."""
+    found, depth = "", 0
+    for line in mounts.splitlines():
+        mounted, _, kind = line.partition(" - ")
+        fields = mounted.split(" ")
+        if len(fields) < 5 or not kind:
+            continue
+        point = Path(fields[4].replace("\\040", " "))
+        if path.is_relative_to(point) and len(point.parts) >= depth:  # the last of several mounts at one place is the visible one
+            found, depth = kind.split(" ")[0], len(point.parts)
+    return found
 
 
 def _acquire(path: Path) -> int:
