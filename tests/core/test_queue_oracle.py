@@ -106,13 +106,21 @@ class Oracle:
         self.world.turn((client.address, Pull(self.world.next_id(), self.rng.choice((1, 3, 10, 50)), 1 << 20)))
         self.read(client)
 
+    def read_recalls(self) -> None:
+        """Everybody hears at once what was taken from them, before somebody else gets it."""
+        for client in self.clients:
+            mail = self.world.mail[client.address]
+            for answer in mail:
+                if isinstance(answer, Recalled):
+                    self.lose(client, answer.partition, answer.epoch, answer.lease, answer.offsets)
+            self.world.mail[client.address] = [answer for answer in mail if not isinstance(answer, Recalled)]
+
     def read(self, client: Client) -> None:
+        self.read_recalls()
         for answer in self.world.take(client.address):
             if isinstance(answer, Delivery):
                 for lot in answer.lots:
                     self.deliver(client, lot)
-            elif isinstance(answer, Recalled):
-                self.lose(client, answer.partition, answer.epoch, answer.lease, answer.offsets)
             elif isinstance(answer, Settled):
                 self.settled(client, answer)
             elif isinstance(answer, WhoAreYou):

@@ -139,10 +139,11 @@ class World:
         return mail
 
     def ask(self, address: bytes, command: Command, kind: type[C]) -> C:
-        """Sends, and expects exactly this kind of answer."""
+        """Sends, and expects exactly one answer of this kind; what else has come stays in the mail."""
         self.turn((address, command))
         answers = self.take(address)
         found = [answer for answer in answers if isinstance(answer, kind)]
+        self.mail[address] = [answer for answer in answers if not isinstance(answer, kind)]
         assert len(found) == 1, f"expected one {kind.__name__}, got {answers}"
         return found[0]
 

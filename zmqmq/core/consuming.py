@@ -76,6 +76,7 @@ class Consuming:
         self._start, self._create, self._prefetch = start, create, prefetch
         self._next_id, self._random = next_id, random
         self._buffer: deque[Held] = deque()
+        self._returning: list[Verdict] = []
         self._credit = min(FIRST_CREDIT, prefetch)
         self._turn = 0
         self._pulled_at: float | None = None
@@ -166,21 +167,24 @@ class Consuming:
         """The application's decision about messages that it was handed."""
         for index in indices:
             held.states[index] = SETTLING
-        if outcome in ("nack", "release"):
-            self._hold_back(held, indices)
-        self.settling.add(Verdict(held, indices, outcome, delay, reason))
+        verdict = Verdict(held, indices, outcome, delay, reason)
+        self.settling.add(verdict)
+        if outcome in ("nack", "release") and held.keys is not None:
+            self._returning.append(verdict)
+            self._hold_back(verdict, list(held.subscription.held.values()))
 
-    def _hold_back(self, held: Held, indices: list[int]) -> None:
-        """The broker takes later messages of these keys back: they are not ours any more, whoever has them here."""
-        keys = {held.keys[index] for index in indices} if held.keys is not None else set()
-        keys.discard(None)
-        if not keys:
-            return
-        first = held.offsets[indices[0]]
-        for other in list(held.subscription.held.values()):
-            if other.partition == held.partition and other.keys is not None:
+    def _hold_back(self, verdict: Verdict, leases: Sequence[Held]) -> None:
+        """The broker takes later messages of the returned keys back: they are not ours any more, whoever has them here."""
+        returned = verdict.held
+        keys: dict[bytes | None, int] = {}
+        for index in verdict.indices:
+            key = returned.keys[index] if returned.keys is not None else None
+            if key is not None:
+                keys[key] = min(keys.get(key, returned.offsets[index]), returned.offsets[index])
+        for other in leases if keys else ():
+            if other.partition == returned.partition and other.subscription is returned.subscription and other.keys is not None:
                 columns = zip(other.offsets, other.keys, other.states, strict=True)
-                later = [index for index, (offset, key, state) in enumerate(columns) if offset > first and state < SETTLING and key in keys]
+                later = [index for index, (offset, key, state) in enumerate(columns) if state < SETTLING and key in keys and offset > keys[key]]
                 other.end(later, LOST)
                 forget_done([other])
         self.buffered = sum(other.buffered() for other in self._buffer)
@@ -262,11 +266,19 @@ class Consuming:
             held = Held(subscription, lot, now)
             subscription.held[held.key] = held
             self._reject_damaged(held, lot)
+            for verdict in self._still_returning():
+                self._hold_back(verdict, [held])
             if self.is_draining:
                 self._release(held)
             else:
                 self._buffer.append(held)
                 self.buffered += held.buffered()
+
+    def _still_returning(self) -> list[Verdict]:
+        """Nacks and releases that the broker had not seen when it sent what has just arrived."""
+        if self._returning:
+            self._returning = [one for one in self._returning if any(one.held.states[index] == SETTLING for index in one.indices)]
+        return self._returning
 
     def _adapt(self, now: float) -> None:
         """Asks for more next time if the application has emptied the buffer, for less if messages grow old in it."""

@@ -87,7 +87,7 @@ class Housekeeping:
             for start in range(0, len(offsets) if queue else 0, REVIVE_STEP):
                 rows = self.context.reader.read_offsets(partition.log.log_id, offsets[start : start + REVIVE_STEP])
                 if queue is not None:
-                    queue.add_waiting([(row.offset, row.key) for row in rows if row.offset not in queue.known], self.context.wall)
+                    queue.add_waiting([(row.offset, row.key) for row in rows], self.context.wall)
 
     # --- a tick ----------------------------------------------------------------------------------------------------
 

@@ -103,7 +103,7 @@ class Partition:
     # --- opening ---------------------------------------------------------------------------------------------------
 
     def replay(self, records: Sequence[Record]) -> None:
-        """Applies records that came after the last snapshot."""
+        """Applies records that came after the last snapshot. `applied` stays: until the next snapshot a restart needs them again."""
         for record in records:
             self.time = record.time
             if record.kind == Kind.OPERATION:
@@ -115,8 +115,6 @@ class Partition:
                 self._count(1, record.size)
             else:
                 self.delayed += 1
-        if records:
-            self.applied = records[-1].offset + 1
 
     def lead(self, epoch: int, broker: str, wall: float) -> None:
         """Begins a leadership."""
