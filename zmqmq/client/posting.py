@@ -62,14 +62,25 @@ class Posting:
 
     def flush(self, timeout: float | None) -> None:
         """Waits for an outcome of everything there is now; raises the first failure that nobody has seen."""
+        is_flushed = self.flushed()
+        with self._bell.lock:
+            is_done = self._bell.wait_for(is_flushed, timeout)
+        self.after_flush(is_done)
+
+    def flushed(self) -> Callable[[], bool]:
+        """A question to ask again and again: has everything that there is now got an outcome?"""
         engine = self._engine_now()
         with self._bell.lock:
             pending = [*self._inside, *self._gathering.waiting()]
-            engine.call()
-            is_done = self._bell.wait_for(lambda: engine.trouble is not None or not any(_is_pending(parcel) for parcel in pending), timeout)
+        engine.call()
+        return lambda: engine.trouble is not None or not any(_is_pending(parcel) for parcel in pending)
+
+    def after_flush(self, is_done: bool) -> None:
+        """Raises what a flush has to raise."""
+        with self._bell.lock:
             failures, self._failures = self._failures, {}
         if not is_done:
-            raise engine.explain("flushing")
+            raise self._engine_now().explain("flushing")
         if failures:
             raise next(iter(failures.values()))
 

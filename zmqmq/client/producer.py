@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import count
+from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from zmqmq.client.bell import Bell
 from zmqmq.client.endpoints import parse_endpoints
@@ -23,11 +24,16 @@ from zmqmq.client.receipt import DEFAULT_TIMEOUT, PendingReceipt
 from zmqmq.client.values import delay_seconds, headers_text, key_bytes, positive, timeout_seconds, value_bytes
 from zmqmq.core.names import check_name
 from zmqmq.core.parcel import Parcel, too_large
-from zmqmq.errors import BufferFull, InvalidValue, ZmqmqError
+from zmqmq.errors import BrokerError, BufferFull, DeadlineExceeded, InvalidValue, ZmqmqError
 
+if TYPE_CHECKING:
+    from zmqmq.client.stored_posting import StoredPosting
+
+log = logging.getLogger("zmqmq.producer")
 DELIVERY_TIMEOUT = 120.0
 BUFFER_MESSAGES = 100_000
 BUFFER_BYTES = 64 << 20
+OUTBOX_BYTES = 64 << 20
 WhenFull = Literal["block", "raise"]
 
 
@@ -46,6 +52,10 @@ class Producer:
         when_full: WhenFull = "block",
         block_timeout: float = DEFAULT_TIMEOUT,
         session_timeout: float = 0.0,
+        outbox: str | Path | None = None,
+        outbox_max_bytes: int = OUTBOX_BYTES,
+        outbox_max_age: float | None = None,
+        outbox_when_full: Literal["drop_oldest", "raise"] = "drop_oldest",
     ) -> None:
         """Connects when first used; brokers may be down.
 
@@ -53,7 +63,12 @@ class Producer:
         topics on first use, if the broker allows it. delivery_timeout: seconds that a message may try before its receipt fails.
         buffer_messages, buffer_bytes: messages without an outcome that are kept; when_full: `send` blocks for up to `block_timeout`
         seconds and then raises BufferFull, or raises it at once. session_timeout: seconds of silence after which the broker
-        gives this client up, 0 for the broker's default. Raises InvalidValue."""
+        gives this client up, 0 for the broker's default.
+
+        outbox: a file that keeps messages (readings of a sensor) until they are confirmed, over restarts too; `send` writes to it before
+        it returns, and buffer, delivery_timeout and when_full do not apply. outbox_max_bytes: bound of what waits in it.
+        outbox_max_age: messages that waited longer, in seconds, are dropped. outbox_when_full: the oldest message goes, or
+        `send` raises BufferFull. What is dropped is logged and counted in `dropped`. Raises InvalidValue, StorageError."""
         if when_full not in ("block", "raise"):
             raise InvalidValue(f"when_full is {when_full!r}", hint='allowed are "block" and "raise"')
         self._buffer_messages = positive("buffer_messages", buffer_messages)
@@ -66,8 +81,15 @@ class Producer:
         self._topics: set[str] = set()
         next_id = count(1).__next__
         self._posting = Posting(self._gathering, self._bell, random.getrandbits(63), delivery_timeout, create_topics, next_id)
-        self._engine = Engine(parse_endpoints(brokers), self._posting, self._bell, next_id, name=name, session_timeout=session_timeout, wants_hints=False)
+        self._stored: StoredPosting | None = None
+        endpoints = parse_endpoints(brokers)
+        if outbox is not None:
+            self._posting = self._stored = _stored_posting(outbox, outbox_max_bytes, outbox_max_age, outbox_when_full, self._bell, create_topics, next_id)
+        self._engine = Engine(endpoints, self._posting, self._bell, next_id, name=name, session_timeout=session_timeout, wants_hints=False)
         self._posting.attach(self._engine)
+        if self._stored is not None and self._stored.outbox.count:
+            with self._lock:
+                self._engine.start()
 
     def send(
         self,
@@ -99,6 +121,8 @@ class Producer:
             delay = delay_seconds(delay, self._posting.limits.max_delay)
         if size > self._posting.limits.max_message_bytes:
             raise too_large(topic, size, self._posting.limits)
+        if self._stored is not None:
+            return self._store(self._stored, topic, value, key, text, delay)
         with self._lock:
             gathering = self._gathering
             if gathering.messages >= self._buffer_messages or gathering.bytes + size > self._buffer_bytes:
@@ -133,14 +157,22 @@ class Producer:
         if self._engine.trouble is not None:
             return
         try:
-            self.flush(timeout)
+            if self._stored is None:
+                self.flush(timeout)
+            elif self._engine.session.is_open:
+                self._empty_outbox(timeout)
         finally:
             self._engine.stop(0.0 if timeout is None else max(0.0, started + timeout - time.monotonic()))
 
     @property
     def buffered(self) -> int:
         """Messages without an outcome."""
-        return self._gathering.messages
+        return self._gathering.messages if self._stored is None else self._stored.outbox.count
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """Messages that were dropped from the outbox since the start, by reason."""
+        return {} if self._stored is None else dict(self._stored.outbox.dropped)
 
     def __enter__(self) -> Self:
         return self
@@ -152,6 +184,24 @@ class Producer:
             if error is None:
                 raise
             log.warning("messages of a producer that ends with an error were not all confirmed", exc_info=True)
+
+    # --- Details -------------------------------------------------------------------------------------------------
+
+    def _store(self, stored: StoredPosting, topic: str, value: bytes, key: bytes | None, headers: str | None, delay: float | None) -> PendingReceipt:
+        if topic not in self._topics:
+            self._topics.add(check_name("topic", topic))
+        receipt = stored.store(topic, value, key, headers, delay)
+        with self._lock:
+            self._engine.start()
+        self._engine.call()
+        return receipt
+
+    def _empty_outbox(self, timeout: float | None) -> None:
+        """Sends what it can in the time; what is left is safe in the file."""
+        try:
+            self.flush(timeout)
+        except (DeadlineExceeded, BrokerError) as error:
+            log.info("%d messages stay in the outbox: %s", self.buffered, error)
 
     # --- Details, under the lock ---------------------------------------------------------------------------------
 
@@ -180,7 +230,20 @@ class Producer:
             )
 
 
-log = logging.getLogger("zmqmq.producer")
+def _stored_posting(
+    path: str | Path,
+    max_bytes: int,
+    max_age: float | None,
+    when_full: Literal["drop_oldest", "raise"],
+    bell: Bell,
+    create: bool,
+    next_id: Callable[[], int],
+) -> StoredPosting:
+    """Loads SQLite only for those who want an outbox."""
+    from zmqmq.client.outbox import Outbox
+    from zmqmq.client.stored_posting import StoredPosting
+
+    return StoredPosting(Outbox(path, max_bytes, max_age, when_full), bell, create, next_id)
 
 
 def _add_key(parcel: Parcel, index: int, key: bytes | None) -> None:

@@ -30,6 +30,7 @@ from zmqmq.core.commands import (
     Welcome,
 )
 from zmqmq.core.held import BUFFERED, HANDED, LOST, SETTLING, Held
+from zmqmq.core.returning import Returning
 from zmqmq.core.settling import Settling, Verdict, forget_done
 from zmqmq.core.subscription import Losses, Subscription
 from zmqmq.errors import ZmqmqError, from_code
@@ -76,7 +77,7 @@ class Consuming:
         self._start, self._create, self._prefetch = start, create, prefetch
         self._next_id, self._random = next_id, random
         self._buffer: deque[Held] = deque()
-        self._returning: list[Verdict] = []
+        self._returning = Returning()
         self._credit = min(FIRST_CREDIT, prefetch)
         self._turn = 0
         self._pulled_at: float | None = None
@@ -169,25 +170,9 @@ class Consuming:
             held.states[index] = SETTLING
         verdict = Verdict(held, indices, outcome, delay, reason)
         self.settling.add(verdict)
-        if outcome in ("nack", "release") and held.keys is not None:
-            self._returning.append(verdict)
-            self._hold_back(verdict, list(held.subscription.held.values()))
-
-    def _hold_back(self, verdict: Verdict, leases: Sequence[Held]) -> None:
-        """The broker takes later messages of the returned keys back: they are not ours any more, whoever has them here."""
-        returned = verdict.held
-        keys: dict[bytes | None, int] = {}
-        for index in verdict.indices:
-            key = returned.keys[index] if returned.keys is not None else None
-            if key is not None:
-                keys[key] = min(keys.get(key, returned.offsets[index]), returned.offsets[index])
-        for other in leases if keys else ():
-            if other.partition == returned.partition and other.subscription is returned.subscription and other.keys is not None:
-                columns = zip(other.offsets, other.keys, other.states, strict=True)
-                later = [index for index, (offset, key, state) in enumerate(columns) if state < SETTLING and key in keys and offset > keys[key]]
-                other.end(later, LOST)
-                forget_done([other])
-        self.buffered = sum(other.buffered() for other in self._buffer)
+        if outcome in ("nack", "release"):
+            self._returning.add(verdict)
+            self._count()
 
     def drain(self) -> None:
         """No more messages: what is not started goes back to the broker at once."""
@@ -259,6 +244,7 @@ class Consuming:
         if command.turn == self._turn:
             self._pulled_at = None
             self._adapt(now)
+        self._returning.arriving(command.lots)
         for lot in command.lots:
             subscription = next((one for one in self.subscriptions.values() if one.queue == lot.queue), None)
             if subscription is None or not lot.offsets or (lot.partition, lot.epoch, lot.lease) in subscription.held:
@@ -266,19 +252,12 @@ class Consuming:
             held = Held(subscription, lot, now)
             subscription.held[held.key] = held
             self._reject_damaged(held, lot)
-            for verdict in self._still_returning():
-                self._hold_back(verdict, [held])
+            self._returning.arrived(held)
             if self.is_draining:
                 self._release(held)
             else:
                 self._buffer.append(held)
                 self.buffered += held.buffered()
-
-    def _still_returning(self) -> list[Verdict]:
-        """Nacks and releases that the broker had not seen when it sent what has just arrived."""
-        if self._returning:
-            self._returning = [one for one in self._returning if any(one.held.states[index] == SETTLING for index in one.indices)]
-        return self._returning
 
     def _adapt(self, now: float) -> None:
         """Asks for more next time if the application has emptied the buffer, for less if messages grow old in it."""
@@ -299,7 +278,7 @@ class Consuming:
         indices = [index for index in range(held.next, len(held.states)) if held.states[index] == BUFFERED]
         if indices:
             self.settle(held, indices, "release", None, "")
-        self.buffered = sum(other.buffered() for other in self._buffer)
+        self._count()
 
     def _sleep(self, command: Empty, now: float) -> None:
         if command.turn != self._turn or self._pulled_at is None:
@@ -343,7 +322,10 @@ class Consuming:
     def _lost(self, losses: Losses) -> None:
         if losses:
             self.losses += losses
-            self.buffered = sum(held.buffered() for held in self._buffer)
+            self._count()
+
+    def _count(self) -> None:
+        self.buffered = sum(held.buffered() for held in self._buffer)
 
     def _refused(self, command: Refused, now: float) -> bool:
         error = from_code(command.code, command.message, command.hint, command.details)
