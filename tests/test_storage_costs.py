@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from sqlite3 import Connection
 
 import pytest
 from sqlite_utils import Database
@@ -92,3 +93,27 @@ def test_a_trim_costs_what_it_deletes_and_never_walks_over_kept_records_again(st
     assert steps.of(lambda: store.commit([w.TrimLog(LOG, LARGE // 2 + 20)])) < 1500
     assert steps.of(lambda: store.commit([w.DropDead(LOG, "g", [0, 10])])) < 500
     store.close()
+
+
+def test_deleting_a_large_topic_is_bounded_and_the_rest_is_swept_over_restarts(steps: Steps, tmp_path: Path) -> None:
+    directory = filled(tmp_path / "large", LARGE)
+    store = Storage.open(directory, ballast_bytes=1 << 20)
+    connection = store._connection
+    connection.execute("CREATE VIEW of_somebody AS SELECT * FROM no_such_table")
+    store.commit([w.DropDead(LOG, "g", range(LARGE)), w.DropDelayed(LOG, range(LARGE, 2 * LARGE))])
+    assert steps.of(lambda: store.commit([w.DropTopic(1), topic(2), log(2, 2), messages(0, [b"new"], log_id=2)])) < 3000
+    assert [row.value for row in store.reader.read(2, 0, 10, 100)] == [b"new"]
+    assert _trash(connection) == ["trash_1"]
+    store.maintain(False)
+    store.close()
+    store = Storage.open(directory, ballast_bytes=1 << 20)
+    while _trash(store._connection):
+        store.maintain(True)
+    assert store._connection.execute("PRAGMA freelist_count").fetchone()[0] > 50
+    assert steps.of(lambda: store.maintain(True)) < 500
+    assert [state.log_id for state in store.reader.logs()] == [2]
+    store.close()
+
+
+def _trash(connection: Connection) -> list[str]:
+    return [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE name GLOB 'trash_*'")]

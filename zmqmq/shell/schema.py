@@ -112,6 +112,7 @@ def _tune(connection: sqlite3.Connection) -> None:
         "mmap_size=0",  # a mapped file would turn an I/O error into a signal
         "temp_store=MEMORY",
         "foreign_keys=OFF",
+        "legacy_alter_table=ON",  # renaming a log must not stumble over views that people made
         "trusted_schema=OFF",
     ):
         connection.execute(f"PRAGMA {setting}").fetchall()

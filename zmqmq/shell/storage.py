@@ -23,7 +23,7 @@ from typing import NamedTuple, TypeVar
 from sqlite_utils import Database
 
 from zmqmq.core.writes import Write
-from zmqmq.errors import StorageError, StorageFailed, StorageFull
+from zmqmq.errors import StorageFailed, StorageFull
 from zmqmq.shell.checkpointing import Checkpointer
 from zmqmq.shell.data_directory import DataDirectory, size_of
 from zmqmq.shell.disk_room import DiskRoom
@@ -31,6 +31,7 @@ from zmqmq.shell.log_tables import quoted
 from zmqmq.shell.reading import SqliteReader
 from zmqmq.shell.schema import connect, prepare
 from zmqmq.shell.sqlite_errors import damaged, translated
+from zmqmq.shell.trash import Sweeper
 from zmqmq.shell.writing import Writer
 
 BALLAST_BYTES = 64 << 20
@@ -57,6 +58,7 @@ class Storage:
         self._room = DiskRoom(directory, ballast_bytes)
         self._writer = Writer(self._connection)
         self._checkpointer = Checkpointer(self._connection, directory.write_ahead_log)
+        self._sweeper = Sweeper(self._connection)
         self._failure: Exception | None = None
         self._closed = False
         self.reader = SqliteReader(self._connection, self._writer.table, self._fail)
@@ -162,9 +164,9 @@ class Storage:
 
     def free_ballast(self) -> None:
         """After StorageFull: gives the ballast up and empties the write-ahead log, so that one more turn, and then operations, fit."""
-        self._room.give_up_ballast()
+        self._guarded(self._room.give_up_ballast)
         self._checkpoint_fully()
-        self._room.hold_size(self._connection)
+        self._guarded(lambda: self._room.hold_size(self._connection))
 
     def has_room(self) -> bool:
         """Whether messages may be accepted. While the disk is full, this makes what room can be made; call it about once a second then."""
@@ -174,7 +176,7 @@ class Storage:
 
     def restore_ballast(self) -> bool:
         """Takes the ballast back if there is room for it. `has_room` does so by itself."""
-        return self._room.restore_ballast()
+        return self._guarded(self._room.restore_ballast)
 
     def _checkpoint_fully(self) -> None:
         try:
@@ -193,8 +195,9 @@ class Storage:
     # --- Upkeep --------------------------------------------------------------------------------------------------
 
     def maintain(self, idle: bool) -> None:
-        """Checkpoints if the write-ahead log has grown enough; call it after each turn. A full disk is no error here."""
+        """Checkpoints if the write-ahead log has grown enough, and sweeps deleted logs; call it after each turn. A full disk is no error here."""
         try:
+            self._guarded(lambda: self._sweeper.sweep(idle))
             self._guarded(lambda: self._checkpointer.run(idle))
         except StorageFull:
             return  # the log keeps growing until a commit meets the full disk, and is answered there
@@ -245,6 +248,3 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     for (table,) in connection.execute("SELECT log_table FROM partitions").fetchall():
         for order in ("ASC", "DESC"):
             connection.execute(f"SELECT * FROM {quoted(table)} ORDER BY offset {order} LIMIT 1").fetchall()
-
-
-__all__ = ["BALLAST_BYTES", "Identity", "Storage", "StorageError"]

@@ -19,7 +19,8 @@ import msgspec
 
 from zmqmq.core import writes as w
 from zmqmq.core.model import Kind
-from zmqmq.shell.log_tables import create_log, create_view, drop_log, drop_view, quoted, table_name
+from zmqmq.shell.log_tables import create_log, create_view, drop_view, quoted, table_name
+from zmqmq.shell.trash import discard
 
 _OF_LOG = ("epochs", "producers", "groups", "members", "dead_letters", "delayed", "partitions")
 _NEEDED = (
@@ -80,7 +81,7 @@ class Writer:
         for topic in {topic for _, topic, _ in logs}:
             drop_view(self._connection, topic)
         for log_id, _, table in logs:
-            drop_log(self._connection, table)
+            discard(self._connection, table, log_id)
             for of_log in _OF_LOG:
                 self._one(f"DELETE FROM {of_log} WHERE log_id = ?", log_id)
             del self._tables[log_id]
