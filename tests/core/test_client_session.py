@@ -1,0 +1,92 @@
+"""The client's session: greeting, heartbeat, and every way in which it ends."""
+
+from __future__ import annotations
+
+from zmqmq.core.client_session import GREETING_TIMEOUT, ClientSession, Heard
+from zmqmq.core.commands import Farewell, Pong, Produced, Refused, SessionReplaced, Welcome, WhoAreYou
+from zmqmq.core.model import Limits
+
+
+def welcome(epoch: int, timeout: float = 9.0) -> Welcome:
+    return Welcome(1, "cluster", "broker-1", 1, epoch, Limits(), timeout, 1.0, "tcp://127.0.0.1:7401", b"12345678", "test", 0.0)
+
+
+def opened() -> ClientSession:
+    session = ClientSession("c", "sensor", "test")
+    session.greet(0.0)
+    assert session.hear(welcome(1), 0.0) is Heard.OPENED
+    return session
+
+
+def test_a_welcome_opens_the_session() -> None:
+    session = opened()
+    assert session.is_open
+    assert session.timeout == 9.0
+
+
+def test_a_welcome_for_an_older_hello_is_ignored() -> None:
+    session = ClientSession("c", "sensor", "test")
+    session.greet(0.0)
+    session.greet(1.0)
+    assert session.hear(welcome(1), 1.0) is Heard.CONSUMED
+    assert session.hear(welcome(2), 1.0) is Heard.OPENED
+
+
+def test_each_hello_has_a_higher_epoch() -> None:
+    session = ClientSession("c", "sensor", "test")
+    assert [session.greet(0.0).session_epoch for _ in range(3)] == [1, 2, 3]
+
+
+def test_a_broker_that_does_not_know_us_is_greeted_again_once() -> None:
+    session = opened()
+    assert session.hear(WhoAreYou(), 1.0) is Heard.FORGOTTEN
+    session.greet(1.0)
+    assert session.hear(WhoAreYou(), 1.0) is Heard.CONSUMED
+
+
+def test_a_refused_greeting_tells_why() -> None:
+    session = ClientSession("c", "sensor", "test")
+    session.greet(0.0)
+    assert session.hear(Refused(0, "UnsupportedVersion", "version 1 is not spoken"), 0.0) is Heard.REFUSED
+    assert session.refusal is not None
+    assert session.refusal.code == "UnsupportedVersion"
+
+
+def test_a_ping_is_due_after_a_third_of_the_timeout_without_a_word() -> None:
+    session = opened()
+    assert session.ping(2.9, 1) is None
+    assert session.ping(3.0, 1) is not None
+    session.said(3.0)
+    assert session.ping(5.9, 2) is None
+
+
+def test_silence_for_the_whole_timeout_is_death() -> None:
+    session = opened()
+    assert not session.is_dead(8.9)
+    assert session.is_dead(9.0)
+
+
+def test_any_word_of_the_broker_is_life() -> None:
+    session = opened()
+    assert session.hear(Pong(1), 8.0) is Heard.CONSUMED
+    assert session.hear(Produced(1, 0, 0.0), 9.0) is Heard.CONTENT
+    assert not session.is_dead(17.9)
+    assert session.gives_up_at() == 18.0
+
+
+def test_a_greeting_without_an_answer_is_given_up() -> None:
+    session = ClientSession("c", "sensor", "test")
+    session.greet(0.0)
+    assert not session.is_dead(GREETING_TIMEOUT - 0.1)
+    assert session.is_dead(GREETING_TIMEOUT)
+
+
+def test_a_broker_that_shuts_down_ends_the_session() -> None:
+    assert opened().hear(Farewell(0), 1.0) is Heard.ENDED
+    assert opened().hear(SessionReplaced(), 1.0) is Heard.ENDED
+
+
+def test_nothing_else_is_heard_before_the_welcome() -> None:
+    session = ClientSession("c", "sensor", "test")
+    session.greet(0.0)
+    assert session.hear(Produced(1, 0, 0.0), 0.0) is Heard.CONSUMED

@@ -1,0 +1,149 @@
+"""The codec: what goes in comes out, and whatever else comes in gets a typed error."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zmqmq import wire
+from zmqmq.core import admin_commands as admin
+from zmqmq.core import commands as data
+from zmqmq.core.model import Limits
+from zmqmq.errors import BadFrame, UnsupportedVersion
+
+REQUESTS = [
+    data.Hello((1, 1), "c" * 32, 1, "sensor", 10.0, "test"),
+    data.Ping(1, 0.5),
+    data.Describe(2, "temp_1", True),
+    data.Produce(3, "temp_1", 0, 1, 2**62, 7, 7, [b"a", b"b"], [1, 2], [b"k", None], [None, "{}"], [None, 1.5]),
+    data.Subscribe(4, "temp_1", "g", held=[data.HeldLease(0, 1, 9, [3, 5])]),
+    data.Pull(5, 32, 1 << 20),
+    data.Settle(6, [data.Settlement(1, 0, 1, 9, "nack", [3], 2.5, "because")]),
+    admin.AlterTopic(7, "temp_1", {"max_age": 3.5}),
+    admin.Replay(8, "temp_1", "g", 0, [1, 2]),
+]
+ANSWERS = [
+    data.Welcome(1, "c", "b", 1, 1, Limits(), 10.0, 1.0, "tcp://127.0.0.1:7401", b"12345678", "test", 0.0),
+    data.WhoAreYou(),
+    data.Produced(3, 17, 1.0),
+    data.Delivery(5, [data.Lot(1, 0, 1, 9, [3, 5], [1.0, 1.0], [b"a", b"b"], [1, 2], None, None, [1, 2])]),
+    data.Settled(6, [data.Settlement(1, 0, 1, 9, "ack", [3])]),
+    data.Refused(6, "StorageFull", "the disk is full", details={"broker": "b"}),
+]
+
+
+@pytest.mark.parametrize("command", REQUESTS, ids=lambda command: type(command).__name__)
+def test_a_request_comes_back_as_it_was(command: data.Command) -> None:
+    assert wire.decode_request(wire.encode(command)) == command
+
+
+@pytest.mark.parametrize("command", ANSWERS, ids=lambda command: type(command).__name__)
+def test_an_answer_comes_back_as_it_was(command: data.Command) -> None:
+    assert wire.decode_answer(wire.encode(command)) == command
+
+
+def test_a_beacon_comes_back_as_it_was() -> None:
+    beacon = data.Beacon(3, 17, [(1, 16)], True)
+    assert wire.decode_beacon(wire.encode_beacon(beacon)) == beacon
+
+
+def test_an_answer_is_no_request() -> None:
+    with pytest.raises(BadFrame, match="unknown command 'pong'"):
+        wire.decode_request(wire.encode(data.Pong(1)))
+
+
+def test_another_version_is_refused_by_its_number() -> None:
+    frame = b"\x07" + wire.encode(REQUESTS[0])[1:]
+    with pytest.raises(UnsupportedVersion, match="protocol version 7"):
+        wire.decode_request(frame)
+
+
+def test_a_bad_field_is_named() -> None:
+    frame = b"\x01" + msgspec.msgpack.encode(["ping", "seven"])
+    with pytest.raises(BadFrame, match="ping.id"):
+        wire.decode_request(frame)
+
+
+def test_unknown_trailing_fields_disturb_nobody() -> None:
+    frame = b"\x01" + msgspec.msgpack.encode(["ping", 7, 0.0, "of a newer version"])
+    assert wire.decode_request(frame) == data.Ping(7)
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"crcs": [1]}, "produce.crcs has 1 entries"),
+        ({"crcs": [1, 2**32]}, "produce.crcs holds"),
+        ({"values": [], "crcs": []}, "produce.values is empty"),
+        ({"delays": [None, float("nan")]}, "produce.delays"),
+        ({"delays": [None, -1.0]}, "produce.delays"),
+        ({"sequence": 3, "oldest": 4}, "produce.sequence"),
+        ({"producer": 2**63}, "produce.producer"),
+        ({"partition": -1}, "produce holds -1"),
+        ({"epoch": 2**64 - 1}, "produce.epoch"),
+    ],
+)
+def test_a_produce_that_cannot_be_stored_is_refused(fields: dict[str, object], named: str) -> None:
+    good = {"values": [b"a", b"b"], "crcs": [1, 2], "partition": 0, "epoch": 1, "producer": 5, "sequence": 7, "oldest": 7, "delays": None}
+    given_ = {**good, **fields}
+    columns = [given_[name] for name in ("partition", "epoch", "producer", "sequence", "oldest", "values", "crcs")]
+    frame = b"\x01" + msgspec.msgpack.encode(["produce", 1, "t", *columns, None, None, given_["delays"]])
+    with pytest.raises(BadFrame, match=named):
+        wire.decode_request(frame)
+
+
+def test_deep_nesting_is_a_bad_frame() -> None:
+    for nested in (b"\x91" * 100_000, b"\x81\xa1a" * 50_000):
+        with pytest.raises(BadFrame):
+            wire.decode_request(b"\x01" + nested)
+
+
+def test_a_lying_length_is_a_bad_frame() -> None:
+    for lie in (b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\x92\xa4ping\xc6\xff\xff\xff\xff"):
+        with pytest.raises(BadFrame):
+            wire.decode_request(b"\x01" + lie)
+
+
+def test_text_that_is_not_utf_8_is_a_bad_frame() -> None:
+    with pytest.raises(BadFrame):
+        wire.decode_request(b"\x01\x93\xa8describe\x01\xa2\xff\xfe")
+
+
+def _decoded_or_refused(frame: bytes) -> None:
+    for decode in (wire.decode_request, wire.decode_answer, wire.decode_beacon):
+        try:
+            decode(frame)
+        except (BadFrame, UnsupportedVersion) as error:
+            assert str(error)
+
+
+@given(st.binary(max_size=300))
+@settings(max_examples=500, deadline=None)
+def test_any_bytes_are_decoded_or_refused(body: bytes) -> None:
+    _decoded_or_refused(body)
+    _decoded_or_refused(b"\x01" + body)
+
+
+@given(st.sampled_from([*REQUESTS, *ANSWERS]), st.data())
+@settings(max_examples=500, deadline=None)
+def test_a_damaged_frame_is_decoded_or_refused(command: data.Command, draw: st.DataObject) -> None:
+    frame = bytearray(wire.encode(command))
+    place = draw.draw(st.integers(0, len(frame) - 1))
+    frame[place] ^= 1 << draw.draw(st.integers(0, 7))
+    _decoded_or_refused(bytes(frame))
+    _decoded_or_refused(bytes(frame[:place]))
+
+
+_plain = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=5) | st.binary(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from(sorted(wire._REQUESTS | wire._ANSWERS)), st.lists(_plain, max_size=12))
+@settings(max_examples=500, deadline=None)
+def test_a_known_command_with_any_fields_is_decoded_or_refused(tag: str, fields: list[object]) -> None:
+    _decoded_or_refused(b"\x01" + msgspec.msgpack.encode([tag, *fields]))
