@@ -32,8 +32,9 @@ from zmqmq.errors import BadFrame, StorageFull, ZmqmqError
 from zmqmq.shell.clock import Clock
 from zmqmq.shell.coordination import Coordination, Standalone
 from zmqmq.shell.logs import open_log
+from zmqmq.shell.metrics import Metrics, picture
 from zmqmq.shell.storage import Storage
-from zmqmq.shell.transport import Transport
+from zmqmq.shell.transport import LINGER_MS, Transport
 from zmqmq.version import VERSION
 from zmqmq.wire import decode_request, encode, encode_beacon, max_frame_bytes
 
@@ -54,13 +55,13 @@ class Broker:
         self.log = log or open_log(config.log, config.broker_id)
         self.storage = Storage.open(Path(config.data), ballast_bytes=config.ballast_bytes)
         self.clock = Clock()
-        try:
-            self.transport = Transport(
-                config.bind, config.wake_bind_endpoint, max_frame_bytes(config.limits), config.max_sessions
-            )
-        except BaseException:
-            self.storage.close()
-            raise
+        with contextlib.ExitStack() as undo:  # what was taken is given back if something later cannot be had
+            undo.callback(self.storage.close)
+            self.metrics = Metrics(config.metrics) if config.metrics.enabled else None
+            if self.metrics is not None:
+                undo.callback(self.metrics.stop)
+            self.transport = Transport(config.bind, config.wake_bind_endpoint, max_frame_bytes(config.limits), config.max_sessions)
+            undo.pop_all()
         identity = self.storage.identity
         self.coordination: Coordination = Standalone(identity.cluster_id, config.broker_id, identity.incarnation)
         self.node = Node(self._settings(), self.storage.reader, Random())
@@ -134,13 +135,17 @@ class Broker:
             self._send(self.node.take_output())
         finally:
             self.coordination.stop()
-            self.transport.close()
-            self.storage.close()
+            self._give_back()
         self.log.info("stopped")
 
     def abandon(self) -> None:
         """Gives sockets and lock back without writing anything: after a failure of the store."""
-        self.transport.close(linger=0)
+        self._give_back(linger=0)
+
+    def _give_back(self, linger: int = LINGER_MS) -> None:
+        self.transport.close(linger)
+        if self.metrics is not None:
+            self.metrics.stop()
         self.storage.close()
 
     # --- the steps of a turn ---------------------------------------------------------------------------------------
@@ -212,6 +217,8 @@ class Broker:
             self._next_figures = now + self.config.beacon_interval_seconds
             self.node.set_figures(Figures(self.storage.storage_bytes(), self.storage.disk_free(), self._worst_turn))
             self._worst_turn = 0.0
+            if self.metrics is not None:
+                self.metrics.latest = picture(self.node)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,8 @@ That the columns are of one length and the numbers fit is the codec's business (
 
 from __future__ import annotations
 
+from operator import add
+
 from zmqmq.core.checksum import checksums
 from zmqmq.core.commands import Produce
 from zmqmq.core.model import Limits
@@ -32,15 +34,18 @@ def _check_sizes(batch: Produce, limits: Limits) -> None:
     count = len(batch.values)
     if count > limits.max_batch_messages:
         raise MessageTooLarge(f"the batch has {count} messages", hint=f"at most {limits.max_batch_messages} are allowed")
-    largest = max(map(len, batch.values))
+    sizes = list(map(len, batch.values))
+    if batch.keys:
+        sizes = [size + len(key or b"") for size, key in zip(sizes, batch.keys, strict=True)]
     if batch.headers:
-        headers = max(len(text) if text else 0 for text in batch.headers)
-        if headers > limits.max_headers_bytes:
-            raise MessageTooLarge(f"the headers have {headers} bytes", hint=f"at most {limits.max_headers_bytes} are allowed")
-        largest += headers
+        lengths = [len(text.encode()) if text else 0 for text in batch.headers]
+        if max(lengths) > limits.max_headers_bytes:
+            raise MessageTooLarge(f"the headers have {max(lengths)} bytes", hint=f"at most {limits.max_headers_bytes} are allowed")
+        sizes = list(map(add, sizes, lengths))
+    largest = max(sizes)
     if largest > limits.max_message_bytes:
         raise MessageTooLarge(f"a message has {largest} bytes", hint=f"at most {limits.max_message_bytes} are allowed")
-    total = sum(map(len, batch.values))
+    total = sum(sizes)
     if count > 1 and total > limits.max_batch_bytes:
         raise MessageTooLarge(f"the batch has {total} bytes", hint=f"at most {limits.max_batch_bytes} are allowed, unless it is a single message")
 

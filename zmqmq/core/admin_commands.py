@@ -223,7 +223,7 @@ class AskExplain(Command, frozen=True, tag="ask_explain"):
 class Reason(Command, frozen=True):
     """One cause why a partition delivers nothing more to the group now.
 
-    `code`: settled (nothing left) | ready (something is to be delivered: it waits for a pull) | no_consumer | no_credit |
+    `code`: settled (nothing left) | ready (something is to be delivered: it waits for a pull) | no_consumer |
     held (key with a consumer) | retry (waits for its next attempt) | delayed (not due) | reclaiming (consumers are
     reporting after a restart) | full_window (too many unsettled) | storage_full."""
 

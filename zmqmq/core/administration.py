@@ -50,13 +50,9 @@ class Administration:
         topic = self.catalogue.delete(command.topic)
         for hub in [hub for (name, _), hub in self.context.hubs.items() if name == command.topic]:
             for subscriber in hub.subscribers.values():
-                subscriber.queues.pop(hub.number, None)
                 details = {"topic": hub.topic, "group": hub.group}
                 self.context.send(subscriber, Refused(0, "UnknownTopic", f"the topic {hub.topic!r} was deleted", "", details))
-            del self.context.hubs[hub.topic, hub.group]
-            hub.partitions = []
-            hub.subscribers.clear()
-            hub.sleepers.clear()
+            self.context.drop_hub(hub)
         self._done(session, command.id, len(topic.partitions))
 
     def delete_group(self, session: Session, command: DeleteGroup) -> None:
@@ -65,7 +61,10 @@ class Administration:
         hub = self.context.hubs.get((command.topic, command.group))
         if hub is not None and hub.subscribers:
             raise Overloaded(f"{len(hub.subscribers)} consumers are in the group", hint="stop them first", topic=command.topic, group=command.group)
-        for partition, _ in queues:
+        if hub is not None:
+            self.context.drop_hub(hub)
+        for partition, queue in queues:
+            queue.closing = True
             self.context.touch(partition).append_operation(GroupDeleted(command.group))
         self._when_done(session, command.id, topic.partitions, 1)
 

@@ -39,6 +39,10 @@ class Consumers:
         leases = self._reclaim(session, topic, command)
 
         def joined() -> None:
+            if self.context.hub_numbers.get(hub.number) is not hub:
+                error = Overloaded("the group was deleted meanwhile", hint="subscribe again", topic=command.topic, group=command.group)
+                self.context.refuse(session.address, command.id, error)
+                return
             hub.reclaim.pop(session.client_id, None)
             hub.subscribers[session.client_id] = session
             session.queues[hub.number] = None
@@ -59,6 +63,8 @@ class Consumers:
         if queue is None:
             position = partition.log.start if command.start == "earliest" else partition.log.end
             partition.append_operation(GroupCreated(command.group, position))
+        elif queue.closing:
+            raise Overloaded("the group is being deleted", hint="subscribe again in a moment", topic=command.topic, group=command.group)
         if queue is None or session.client_id not in queue.state.members:
             partition.append_operation(MemberJoined(command.group, session.client_id, session.timeout))
 

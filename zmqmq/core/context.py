@@ -65,6 +65,7 @@ class Context:
         self.sessions = SessionTable(settings.session_timeout, settings.max_sessions)
         self.hubs: dict[tuple[str, str], Hub] = {}
         self.hub_numbers: dict[int, Hub] = {}
+        self._last_hub = 0
         self.now = 0.0
         """Monotonic seconds: sessions, leases, beacons."""
         self.wall = 0.0
@@ -124,11 +125,19 @@ class Context:
         for partition in waiting:
             self.touch(partition).after_commit(one_less)
 
+    def drop_hub(self, hub: Hub) -> None:
+        """The topic or the group is gone; nobody may refer to the hub any more."""
+        for session in hub.subscribers.values():
+            session.queues.pop(hub.number, None)
+        self.hubs.pop((hub.topic, hub.group), None)
+        self.hub_numbers.pop(hub.number, None)
+
     def hub(self, topic: str, group: str, partitions: list[Partition]) -> Hub:
         """The hub of a group on a topic, a new one if need be."""
         hub = self.hubs.get((topic, group))
         if hub is None:
-            hub = Hub(len(self.hub_numbers) + 1, topic, group)
+            self._last_hub += 1
+            hub = Hub(self._last_hub, topic, group)
             self.hubs[topic, group] = self.hub_numbers[hub.number] = hub
         hub.partitions = partitions
         return hub

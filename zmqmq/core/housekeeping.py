@@ -15,7 +15,7 @@ from zmqmq.core.context import Context
 from zmqmq.core.hub import Hub
 from zmqmq.core.operations import Buried, ProducersExpired
 from zmqmq.core.partition import Partition
-from zmqmq.core.retention import plan_trim
+from zmqmq.core.retention import is_behind, plan_trim
 from zmqmq.core.schedule import DueHeap
 
 SWEEP_INTERVAL = 0.5
@@ -72,6 +72,8 @@ class Housekeeping:
             if partition.next_due == float("-inf"):
                 found = self.context.reader.due(partition.log.log_id, float("inf"), 1)
                 partition.next_due = found[0][1] if found else float("inf")
+            if self.context.storage_full:  # nothing may be appended: look again later
+                partition.next_due = max(partition.next_due, self.context.wall + SWEEP_INTERVAL)
             times = [due for queue in partition.queues.values() if (due := queue.next_due()) is not None]
             due = min([partition.next_due, *times])
             if due < self._scheduled.get(partition, float("inf")):
@@ -98,12 +100,19 @@ class Housekeeping:
         if self.context.now >= self._next_sweep:
             self._next_sweep = self.context.now + SWEEP_INTERVAL
             self._sweep()
-        for partition in self.context.touched:
-            if partition.is_snapshot_due():
-                partition.snapshot()
+        self._keep_up()
         if self.context.now >= self._next_beacon:
             self._next_beacon = self.context.now + self.context.settings.beacon_interval
             self._beacon()
+
+    def _keep_up(self) -> None:
+        """What must not wait for the sweep under load: snapshots, and one step of deletion per turn."""
+        for partition in self.context.touched:
+            if partition.is_snapshot_due():
+                partition.snapshot()
+        behind = next((partition for partition in self.context.touched if is_behind(partition)), None)
+        if behind is not None and (trim := plan_trim(behind, self.context.reader, self.context.wall, idle=False)):
+            behind.append_operation(trim)
 
     def _mature(self, partition: Partition) -> None:
         """Retries and delayed messages of one partition whose time has come."""

@@ -241,6 +241,8 @@ class Partition:
                 batch.refuse(error)
         dropped = {offset for offset, operation in self._operations if isinstance(operation, operations.Matured)}
         self._operations = deque(entry for entry in self._operations if entry[0] not in dropped)
+        if dropped:
+            self.next_due = float("-inf")  # ask storage again when it is due
         return dropped
 
     def persisted(self, wall: float) -> int:
@@ -274,6 +276,10 @@ class Partition:
         for queue in self.queues.values():
             queue.state.lag += messages
             queue.state.changed = True
+
+    def settled_by_all(self) -> int:
+        """Offset below which every group has settled everything; the log's start while there is no group."""
+        return min((queue.state.settled.floor for queue in self.queues.values()), default=self.log.start)
 
     def is_snapshot_due(self) -> bool:
         return self.log.committed - self.applied >= SNAPSHOT_RECORDS

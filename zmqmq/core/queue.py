@@ -61,6 +61,8 @@ class Queue:
         self.append = append
         """Appends an operation to the partition's log and returns its offset."""
         self.rng = rng
+        self.closing = False
+        """The group is being deleted."""
         self.cursor = state.settled.floor
         self.book = LeaseBook()
         self.gates = Gates()

@@ -22,6 +22,11 @@ WORTH_RECORDS = 1_000
 """Settled records worth a deletion while the broker is busy; when it is idle every message is."""
 
 
+def is_behind(partition: Partition) -> bool:
+    """So much is settled and not deleted yet that the next turn should see to it, however busy the broker is."""
+    return partition.topic.settings.keep == "consumed" and partition.settled_by_all() - partition.log.start >= 2 * STEP_RECORDS
+
+
 class Limit(NamedTuple):
     """Records below `offset` may go; `forced` ones go even if not settled by every group."""
 
@@ -45,8 +50,8 @@ def plan_trim(partition: Partition, reader: Reader, wall: float, idle: bool) -> 
 def _limit(partition: Partition, reader: Reader, wall: float) -> Limit:
     settings = partition.topic.settings
     limit = partition.log.start
-    if settings.keep == "consumed" and partition.queues:
-        limit = min(queue.state.settled.floor for queue in partition.queues.values())
+    if settings.keep == "consumed":
+        limit = partition.settled_by_all()
     forced = partition.log.start
     if settings.max_age is not None:
         young = reader.offset_at(partition.log.log_id, wall - settings.max_age)
