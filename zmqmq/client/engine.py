@@ -8,7 +8,6 @@ so no handler, however slow, can stop a heartbeat.
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import random
@@ -16,19 +15,19 @@ import socket
 import threading
 import time
 import uuid
-import weakref
 from collections.abc import Callable
 from math import inf
 from typing import Protocol
 
 import zmq
 
+from zmqmq.client import lifetimes
 from zmqmq.client.bell import Bell
 from zmqmq.client.link import Link
 from zmqmq.core.backoff import Backoff
 from zmqmq.core.client_session import GREETING_TIMEOUT, ClientSession, Heard
 from zmqmq.core.commands import BEACON, Beacon, Command, Farewell, Goodbye, Welcome
-from zmqmq.errors import ClosedError, DeadlineExceeded, ForkedError, ProtocolError, Unreachable, ZmqmqError
+from zmqmq.errors import ClosedError, DeadlineExceeded, ProtocolError, Unreachable, ZmqmqError
 from zmqmq.version import VERSION
 from zmqmq.wire import decode_answer, decode_beacon, encode
 
@@ -38,8 +37,6 @@ FAREWELL_TIMEOUT = 1.0
 """Seconds to wait for the answer to a Goodbye."""
 JOIN_TIMEOUT = 2.0
 """Seconds beyond its deadline that closing waits for the thread."""
-EXIT_TIMEOUT = 2.0
-"""Seconds that a client which nobody closed gets when the process exits."""
 MAX_SLEEP = 60.0
 """Seconds; the engine looks around at least that often."""
 
@@ -109,7 +106,7 @@ class Engine:
         self._is_expired = True
         self._stop_at: float | None = None
         self._goodbye_at: float | None = None
-        _engines.add(self)
+        lifetimes.watch(self)
 
     # --- For user threads ----------------------------------------------------------------------------------------
 
@@ -178,7 +175,7 @@ class Engine:
         self._reader.close()
         self._writer.close()
         self._bell.ring()
-        _engines.discard(self)
+        lifetimes.forget(self)
 
     def _turn(self) -> None:
         self._called = False
@@ -332,23 +329,3 @@ class Engine:
             times.append(self.session.gives_up_at())
         times += [at for at in (self._stop_at, self._goodbye_at) if at is not None]
         return min(times)
-
-
-_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-
-
-def _forked() -> None:
-    """In the child of a fork: sockets and threads did not come along."""
-    for engine in list(_engines):
-        engine.trouble = ForkedError("this client was made before a fork", hint="make a new one in the child process")
-
-
-def _exiting() -> None:
-    """Clients that nobody closed get a moment to finish."""
-    for engine in list(_engines):
-        if engine.trouble is None:
-            engine.stop(EXIT_TIMEOUT)
-
-
-os.register_at_fork(after_in_child=_forked)
-atexit.register(_exiting)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
+from struct import Struct
 
 import zmq
-from zmq.utils.monitor import parse_monitor_message
 
 from zmqmq.client.endpoints import reachable_form, why_silent
 from zmqmq.core.commands import BEACON, WAKE
@@ -27,6 +27,8 @@ HIGH_WATER_MARK = 1000
 """Frames that wait in a socket; a safety net only, credit and windows are far below it."""
 _WATCHED = zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 _WATCHED |= zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+_EVENT = Struct("=hi")
+"""Number and value of a monitor's event."""
 _OPTIONS = {
     zmq.LINGER: 0,
     zmq.SNDHWM: HIGH_WATER_MARK,
@@ -112,7 +114,7 @@ class Link:
     def trouble(self) -> str | None:
         """In a few words, what has happened to the connection, None if nothing has."""
         try:
-            event = int(parse_monitor_message(self._monitor.recv_multipart(zmq.DONTWAIT))["event"])
+            event = _EVENT.unpack(self._monitor.recv_multipart(zmq.DONTWAIT)[0])[0]
         except zmq.Again:
             return None
         if event == zmq.EVENT_DISCONNECTED:
