@@ -96,6 +96,7 @@ class Broker:
 
     def open(self) -> None:
         """Takes over what is stored; when this returns, the first turn is on disk and clients are answered."""
+        self._set_full(not self.storage.has_room())
         self.node.open(*self.clock.read())
         if self._persist():
             self.node.persisted()
@@ -190,9 +191,12 @@ class Broker:
     def _meet_full_disk(self) -> None:
         if not self._full:
             self.log.error("disk full", free=self.storage.disk_free(), effect="messages are refused until there is room")
-        self._full = True
-        self.node.set_storage_full(True)
+        self._set_full(True)
         self.storage.free_ballast()
+
+    def _set_full(self, full: bool) -> None:
+        self._full = full
+        self.node.set_storage_full(full)
 
     def _send(self, output: Output) -> None:
         for address, command in output.sends:
@@ -210,8 +214,7 @@ class Broker:
         if self._full and now >= self._next_look:
             self._next_look = now + ROOM_INTERVAL
             if self.storage.has_room():
-                self._full = False
-                self.node.set_storage_full(False)
+                self._set_full(False)
                 self.log.info("disk has room", free=self.storage.disk_free())
         if now >= self._next_figures:
             self._next_figures = now + self.config.beacon_interval_seconds

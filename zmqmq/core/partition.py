@@ -308,7 +308,7 @@ def _size(values: Sequence[bytes], keys: Sequence[bytes | None] | None, headers:
     if keys:
         size += sum(len(key) for key in keys if key)
     if headers:
-        size += sum(len(text) for text in headers if text)
+        size += sum(len(text.encode()) for text in headers if text)
     return size
 
 

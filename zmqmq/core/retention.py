@@ -65,7 +65,7 @@ def _stop_for_bytes(partition: Partition, reader: Reader, excess: int) -> int:
     """Offset below which the oldest messages sum up to the excess, one step at the most."""
     stop = partition.log.start
     for row in reader.read(partition.log.log_id, partition.log.start, STEP_RECORDS, excess):
-        excess -= len(row.value) + len(row.key or b"") + len(row.headers or "")
+        excess -= len(row.value) + len(row.key or b"") + len((row.headers or "").encode())
         stop = row.offset + 1
         if excess <= 0:
             break
