@@ -40,7 +40,7 @@ class Pull:
         """True when reading stopped at SCAN_MAX although there was more: ask again."""
 
     def rows(self, credit: int, max_bytes: int) -> list[Row]:
-        """Up to `credit` messages, held by the consumer from now on; the caller grants the lease."""
+        """Up to `credit` messages by ascending offset, held by the consumer from now on; the caller grants the lease."""
         unread = self.queue.cursor < self.committed and not self.queue.is_full()
         picked = self._pick_waiting(max(1, credit // 2) if unread else credit)
         rows = self._fetch(picked) if picked else []
@@ -48,7 +48,9 @@ class Pull:
             return rows  # a suspect travels alone
         used = sum(len(row.value) for row in rows)
         if len(rows) < credit and unread and used < max_bytes:
-            rows += self._read_on(credit - len(rows), max_bytes - used)
+            fresh = self._read_on(credit - len(rows), max_bytes - used)
+            overlap = rows and fresh and rows[-1].offset > fresh[0].offset  # what came back with a consumer may lie ahead of the cursor
+            rows = sorted(rows + fresh) if overlap else rows + fresh
         return rows
 
     # --- what waited -----------------------------------------------------------------------------------------------
