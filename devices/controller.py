@@ -13,12 +13,11 @@ import argparse
 import math
 import sys
 import threading
-import time
 from typing import Any
 
 from devices.rules import Rules
-from devices.running import DRAIN_SECONDS, EXIT_OK, Connection, complain, failure, say, stop_on_signals
-from zmqmq import Consumer, Message
+from devices.running import DRAIN_SECONDS, EXIT_OK, PATIENCE_SECONDS, Connection, complain, failure, say, stop_on_signals
+from zmqmq import Admin, Consumer, Message
 from zmqmq.config import DeviceConfig, load_device
 from zmqmq.errors import DeadlineExceeded, LeaseLost, Unreachable, ZmqmqError
 from zmqmq.version import VERSION
@@ -37,10 +36,12 @@ class Controller:
         self._count = config.controller.count or math.inf
         self._rules = Rules(config.controller.rules)
         self._connection = Connection(topic)
-        self._consumer = Consumer(list(config.client.brokers), topic, group=config.controller.group, **consumer_options(config))
+        self._brokers = list(config.client.brokers)
+        self._consumer = Consumer(self._brokers, topic, group=config.controller.group, **consumer_options(config))
 
     def run(self, stop: threading.Event) -> int:
         """Acts on readings until `stop` or the count is reached; gives the exit code."""
+        self._greet()
         while not stop.is_set() and self.acted < self._count:
             message = self._receive()
             if message is not None:
@@ -49,14 +50,16 @@ class Controller:
         say(f"{self.topic}: acted on {self.acted} readings, {self.rejected} rejected, {self.lost} taken over by others")
         return EXIT_OK
 
-    def _receive(self) -> Message | None:
-        began = time.monotonic()
+    def _greet(self) -> None:
+        """Says so when no broker is there to begin with; a consumer waits for one without a word."""
         try:
-            message = self._consumer.receive(timeout=LISTEN_SECONDS)
+            with Admin(self._brokers, timeout=PATIENCE_SECONDS) as admin:
+                admin.leader()
         except (DeadlineExceeded, Unreachable) as error:
             self._connection.lost(error)
-            time.sleep(max(0.0, LISTEN_SECONDS - (time.monotonic() - began)))  # an error may come at once; do not spin on it
-            return None
+
+    def _receive(self) -> Message | None:
+        message = self._consumer.receive(timeout=LISTEN_SECONDS)
         if message is not None:
             self._connection.fine()
         return message

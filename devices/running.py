@@ -26,7 +26,7 @@ def say(line: str) -> None:
     try:
         print(line, flush=True)
     except BrokenPipeError:
-        sys.stdout = None  # type: ignore[assignment]  # print() does nothing from here on
+        sys.stdout = None  # print() does nothing from here on
 
 
 def complain(line: str) -> None:

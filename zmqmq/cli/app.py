@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -82,6 +83,7 @@ app.add_typer(dead.app, name="dead")
 
 def run(arguments: list[str]) -> int:
     """Runs one command; gives its exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a command that is told to end gives back what it holds, as after Ctrl-C
     try:
         app(arguments, prog_name="zmqmq")
     except SystemExit as end:

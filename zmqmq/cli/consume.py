@@ -14,7 +14,7 @@ import typer
 from zmqmq import Consumer, Message
 from zmqmq.cli import exits
 from zmqmq.cli.link import Link, leave
-from zmqmq.cli.output import complain, emit, moment
+from zmqmq.cli.output import complain, emit, moment, short
 from zmqmq.errors import LeaseLost
 
 MAX_PEEKED = 1000
@@ -31,6 +31,7 @@ def consume(
     timeout: Annotated[float, typer.Option(min=0.001, metavar="SECONDS", help="end when nothing has come for so long")] = 2.0,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="wait for more until stopped")] = False,
     no_ack: Annotated[bool, typer.Option("--no-ack", help=f"look only: put back what was printed (at most {MAX_PEEKED})")] = False,
+    create: Annotated[bool, typer.Option("--create", help="create a topic that does not exist yet")] = False,
     start: Annotated[Literal["earliest", "latest"], typer.Option(help="where a group begins that does not exist yet")] = "earliest",
 ) -> None:
     """Prints a topic's messages and acknowledges them, e.g. `zmqmq consume temp_1 --group controllers --count 10`."""
@@ -39,7 +40,8 @@ def consume(
     most = min(count or MAX_PEEKED, MAX_PEEKED) if no_ack else count
     peeked: list[Message] = []
     taken = 0
-    with Consumer(link.brokers, topic, group=group, start=start, prefetch=min(most or link.config.prefetch, link.config.prefetch)) as consumer:
+    prefetch = min(most or link.config.prefetch, link.config.prefetch)
+    with Consumer(link.brokers, topic, group=group, start=start, create_topics=create, prefetch=prefetch) as consumer:
         for message in receive(consumer, most, None if follow else timeout):
             show(message, link.json)
             taken += 1
@@ -82,7 +84,7 @@ def show(message: Message, as_json: bool) -> None:
         emit({name: getattr(message, name) for name in names}, stream=True)
         return
     if sys.stdout.isatty():
-        key = f" {message.key}" if message.key is not None else ""
+        key = f" {short(message.key)}" if message.key is not None else ""
         print(f"{moment(message.timestamp)} {message.partition}/{message.offset}{key}: {message.value.decode(errors='backslashreplace')}", flush=True)
         return
     sys.stdout.buffer.write(message.value + b"\n")

@@ -10,7 +10,7 @@ import typer
 from zmqmq.cli import exits
 from zmqmq.cli.link import Link, command, confirm, leave
 from zmqmq.cli.output import emit, facts, moment, plain, say, short, table
-from zmqmq.core.admin_commands import DeadLetter
+from zmqmq.client.admin_values import DeadLetter
 
 app = typer.Typer(help="List, show, replay and purge dead letters.", no_args_is_help=True)
 
@@ -81,7 +81,7 @@ def _lines(found: DeadLetter) -> list[tuple[str, object]]:
         ("partition", found.partition),
         ("offset", found.offset),
         ("key", "-" if found.key is None else plain(found.key)),
-        ("headers", found.headers or "-"),
+        ("headers", ", ".join(f"{name}={value}" for name, value in found.headers.items()) or "-"),
         ("accepted", moment(found.accepted)),
         ("died", moment(found.died)),
         ("attempts", found.attempts),

@@ -47,7 +47,7 @@ def lag(link: Link, topic: Topic, group: Group) -> None:
         return
     columns = ["partition#", "position#", "end#", "lag#", "held#", "to retry#", "dead#", "oldest waits since"]
     rows = ([item.partition, item.position, item.end, item.lag, item.held, item.waiting_retry, item.dead, moment(item.oldest)] for item in found.partitions)
-    table(columns, rows, title=f"{topic} / {group}: {sum(item.lag for item in found.partitions)} behind")
+    table(columns, rows, title=f"{topic} / {group}: {found.lag} behind")
 
 
 def seek(

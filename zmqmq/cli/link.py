@@ -17,7 +17,7 @@ from zmqmq import Admin
 from zmqmq.cli import exits
 from zmqmq.cli.output import complain, emit
 from zmqmq.config import ClientConfig, load_client
-from zmqmq.errors import ZmqmqError
+from zmqmq.errors import Unreachable, ZmqmqError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -113,6 +113,8 @@ def _link(common: dict[str, Any], common_timeout: bool) -> Link:
 
 
 def _tell(error: ZmqmqError, as_json: bool) -> None:
+    if isinstance(error, Unreachable):
+        error.hint = "start a broker, or name one with --brokers; zmqmq doctor looks closer"
     if as_json:
         emit({"error": error.code, "message": error.message, "hint": error.hint, "details": error.details, "retryable": error.retryable}, stream=True)
     complain(f"error: {error}")

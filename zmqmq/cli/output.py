@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from zmqmq.core.commands import Command
+
 PIPE_WIDTH = 240
 """Columns of a table that goes into a pipe or file, where no terminal says how wide it is."""
 MAX_SHOWN = 60
@@ -32,7 +34,8 @@ def console(*, stderr: bool = False) -> Console:
 def plain(value: object) -> object:
     """`value` as what JSON knows."""
     if isinstance(value, msgspec.Struct):
-        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
+        names = [name for name in value.__struct_fields__ if not (name == "id" and isinstance(value, Command))]  # the request's number is nobody's business
+        return {name: plain(getattr(value, name)) for name in names}
     if isinstance(value, dict):
         return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
@@ -27,6 +27,8 @@ MAX_LINE_BYTES = 64 << 20
 """A longer line of standard input is refused before it fills the memory; no broker would take it."""
 MAX_UNCONFIRMED = 50_000
 """Messages sent ahead of their confirmation."""
+CLOSE_SECONDS = 1.0
+"""Time to say goodbye in."""
 PROGRESS_EVERY = 1000
 """Messages between two looks at the progress bar."""
 
@@ -52,8 +54,11 @@ def produce(
         leave(exits.USAGE, "--key and --key-separator exclude each other")
     entries = (split(value, key, key_separator) for value in ((text.encode() for text in values) if values else lines()))
     sending = Sending(link, topic, headers(header), delay)
-    with sending.producer, progress(topic, bool(values)) as bar:
-        sending.send_all(entries, bar)
+    try:
+        with progress(topic, bool(values)) as bar:
+            sending.send_all(entries, bar)
+    finally:
+        sending.close()
     sending.report()
 
 
@@ -67,7 +72,7 @@ class Sending:
         self._pending: deque[PendingReceipt] = deque()
         self._last: Receipt | None = None
         self.confirmed = 0
-        self.producer = Producer(
+        self._producer = Producer(
             link.brokers, delivery_timeout=config.delivery_timeout_seconds, buffer_messages=config.buffer_messages, buffer_bytes=config.buffer_bytes
         )
 
@@ -75,11 +80,11 @@ class Sending:
         """Sends everything and waits for the confirmations. A failure says how many messages are safe, then goes on as an error."""
         try:
             for number, entry in enumerate(entries, 1):
-                self._pending.append(self.producer.send(self._topic, entry.value, key=entry.key, headers=self._headers, delay=self._delay))
+                self._pending.append(self._producer.send(self._topic, entry.value, key=entry.key, headers=self._headers, delay=self._delay))
                 if number % PROGRESS_EVERY == 0:
                     self._confirm(MAX_UNCONFIRMED, bar)
             self._confirm(0, bar)
-        except ZmqmqError:
+        except (ZmqmqError, KeyboardInterrupt):
             if self.confirmed or len(self._pending) > 1:
                 complain(f"{self.confirmed} messages are safe, {len(self._pending)} are not known to be")
             raise
@@ -91,6 +96,11 @@ class Sending:
             self.confirmed += 1
             if bar is not None and self.confirmed % PROGRESS_EVERY == 0:
                 bar.update(bar.task_ids[0], completed=self.confirmed)
+
+    def close(self) -> None:
+        """Ends the producer. Either all is confirmed, or what is not was told already: nothing is left to wait for."""
+        with suppress(ZmqmqError):
+            self._producer.close(timeout=CLOSE_SECONDS)
 
     def report(self) -> None:
         """Says what was sent."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
+import msgspec
 import typer
 
 from zmqmq.cli import exits
 from zmqmq.cli.link import Link, command, confirm, leave
 from zmqmq.cli.output import emit, facts, moment, plain, say, size, table
+from zmqmq.client.admin_values import Topic as TopicWithPartitions
+from zmqmq.config_wording import allowed, fields_of, suggestion
 from zmqmq.core.model import TopicSettings
 
 app = typer.Typer(help="Create, describe, alter and delete topics.", no_args_is_help=True)
@@ -38,9 +40,9 @@ def create(
     set_: Set = None,
 ) -> None:
     """Creates a topic, e.g. `zmqmq topic create temp_1 --set max_attempts=3 --set max_age=86400`."""
+    wanted = settings(set_)
     with link.admin() as admin:
-        admin.create_topic(topic, partitions=partitions, replicas=replicas, **settings(set_))
-        _show(link, admin.topic(topic))
+        _show(link, admin.create_topic(topic, partitions, replicas, **wanted))
 
 
 @command(app, "describe")
@@ -57,8 +59,7 @@ def alter(link: Link, topic: Topic, set_: Set = None) -> None:
     if not changes:
         leave(exits.USAGE, "nothing to change: give --set NAME=VALUE")
     with link.admin() as admin:
-        admin.alter_topic(topic, **changes)
-        _show(link, admin.topic(topic))
+        _show(link, admin.alter_topic(topic, **changes))
 
 
 @command(app, "delete")
@@ -71,30 +72,26 @@ def delete(link: Link, topic: Topic, yes: Annotated[bool, typer.Option("--yes", 
 
 
 def settings(pairs: list[str] | None) -> dict[str, str | int | float | None]:
-    """{"max_attempts": 3} of ["max_attempts=3"]; "null" is none. What the values may be is the broker's to check."""
+    """{"max_attempts": 3} of ["max_attempts=3"]; "null" is none. Ends the command for what is not allowed."""
+    fields = fields_of(TopicSettings)
     given: dict[str, str | int | float | None] = {}
     for pair in pairs or []:
         name, equals, text = pair.partition("=")
-        if not equals or name not in TopicSettings.__struct_fields__:
-            leave(exits.USAGE, f"--set {pair!r}: expected NAME=VALUE, NAME one of: {', '.join(TopicSettings.__struct_fields__)}")
-        given[name] = _value(text)
+        if not equals or name not in fields:
+            leave(exits.USAGE, f"--set {pair!r}: expected NAME=VALUE; {suggestion(name, fields)}")
+        try:
+            given[name] = msgspec.convert(text, fields[name].type, strict=False)
+        except msgspec.ValidationError:
+            leave(exits.USAGE, f"--set {pair!r}: allowed: {allowed(fields[name].type)}")
     return given
 
 
-def _value(text: str) -> str | int | float | None:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text
-    return value if value is None or isinstance(value, int | float) and not isinstance(value, bool) else text
-
-
-def _show(link: Link, topic: TopicInfo) -> None:
+def _show(link: Link, topic: TopicWithPartitions) -> None:
     if link.json:
         emit(topic)
         return
     settings = [(name, _none(getattr(topic.settings, name))) for name in TopicSettings.__struct_fields__]
-    facts([("topic", topic.topic), ("created", moment(topic.created)), *settings])
+    facts([("topic", topic.name), ("created", moment(topic.created)), *settings])
     columns = ["partition#", "leader", "epoch#", "in sync", "start#", "end#", "committed#", "messages#", "size#", "delayed#"]
     rows = (
         [item.partition, item.leader, item.epoch, " ".join(item.in_sync), item.start, item.end, item.committed, item.messages, size(item.size), item.delayed]
