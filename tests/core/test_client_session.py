@@ -54,10 +54,10 @@ def test_a_refused_greeting_tells_why() -> None:
 
 def test_a_ping_is_due_after_a_third_of_the_timeout_without_a_word() -> None:
     session = opened()
-    assert session.ping(2.9, 1) is None
-    assert session.ping(3.0, 1) is not None
+    assert session.ping(2.9, lambda: 1) is None
+    assert session.ping(3.0, lambda: 1) is not None
     session.said(3.0)
-    assert session.ping(5.9, 2) is None
+    assert session.ping(5.9, lambda: 2) is None
 
 
 def test_silence_for_the_whole_timeout_is_death() -> None:

@@ -159,6 +159,9 @@ class Engine:
         try:
             while self._goes_on(time.monotonic()):
                 self._turn()
+        except ZmqmqError as cause:
+            log.error("the client ends: %s", cause)
+            error = cause
         except Exception as cause:
             log.exception("the client's engine failed")
             error = ZmqmqError(f"the client's engine failed: {type(cause).__name__}: {cause}", hint="make a new client")
@@ -296,7 +299,7 @@ class Engine:
             self.session.said(now)
 
     def _keep_alive(self, now: float) -> None:
-        ping = self.session.ping(now, self.next_id())
+        ping = self.session.ping(now, self.next_id)
         if ping is not None:
             self._say([ping], now)
         if self._link is not None:

@@ -15,8 +15,8 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -128,11 +128,11 @@ class Outbox:
     def number(self, topic: str, partition: int, batches: Iterable[tuple[int, Sequence[int]]], next_sequence: int) -> None:
         """Writes down, before they are sent, which sequence each batch (its first sequence, its readings) begins with."""
         with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            for sequence, ids in batches:
-                self._db.executemany("UPDATE reading SET partition = ?, batch = ? WHERE id = ?", [(partition, sequence, id) for id in ids])
-            self._db.execute("INSERT INTO lane VALUES (?,?,?) ON CONFLICT DO UPDATE SET next = excluded.next", (topic, partition, next_sequence))
-            self._db.execute("COMMIT")
+            with self._transaction():
+                for sequence, ids in batches:
+                    self._db.executemany("UPDATE reading SET partition = ?, batch = ? WHERE id = ?", [(partition, sequence, id) for id in ids])
+                lane = (topic, partition, next_sequence)
+                self._db.execute("INSERT INTO lane VALUES (?,?,?) ON CONFLICT DO UPDATE SET next = excluded.next", lane)
 
     def remove(self, ids: Sequence[int], reason: str | None = None) -> None:
         """Forgets readings: they are confirmed, or dropped for a reason."""
@@ -146,6 +146,18 @@ class Outbox:
             os.close(self._lock_file)
 
     # --- Details, under the lock ---------------------------------------------------------------------------------
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All of it on disk, or nothing and StorageFailed."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise StorageFailed(f"the outbox {self._path} cannot be written: {error}", hint="is its disk full?") from error
 
     def _one(self, query: str) -> int:
         found = self._db.execute(query).fetchone()
@@ -181,12 +193,10 @@ class Outbox:
                 self._delete([row[0] for row in old], f"older than {self._max_age:g} s")
 
     def _delete(self, ids: Sequence[int], reason: str | None) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
-        for id in ids:
-            for (size,) in self._db.execute("DELETE FROM reading WHERE id = ? RETURNING size", (id,)).fetchall():
-                self.size -= size
-                self.count -= 1
-        self._db.execute("COMMIT")
+        with self._transaction():
+            sizes = [row[0] for id in ids for row in self._db.execute("DELETE FROM reading WHERE id = ? RETURNING size", (id,)).fetchall()]
+        self.size -= sum(sizes)
+        self.count -= len(sizes)
         if reason is not None:
             self.dropped[reason] += len(ids)
             log.warning("%d readings dropped from the outbox %s: %s", len(ids), self._path, reason)

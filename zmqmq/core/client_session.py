@@ -8,6 +8,7 @@ link up when nothing at all was heard for the whole of it. Whatever the broker s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum, auto
 
 from zmqmq.core.commands import (
@@ -113,11 +114,11 @@ class ClientSession:
         self._greeting = False
         return Heard.OPENED
 
-    def ping(self, now: float, id: int, loop_lag: float = 0.0) -> Ping | None:
+    def ping(self, now: float, next_id: Callable[[], int], loop_lag: float = 0.0) -> Ping | None:
         """The ping that is due, if one is."""
         if not self.is_open or now < self._said + self.timeout / PINGS_PER_TIMEOUT:
             return None
-        return Ping(id, loop_lag)
+        return Ping(next_id(), loop_lag)
 
     def is_dead(self, now: float) -> bool:
         """Whether the link has been silent for too long. Ask only after everything that has arrived was heard."""
