@@ -17,7 +17,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from random import Random
+from random import random
 
 import zmq
 from structlog.typing import FilteringBoundLogger
@@ -64,7 +64,7 @@ class Broker:
             undo.pop_all()
         identity = self.storage.identity
         self.coordination: Coordination = Standalone(identity.cluster_id, config.broker_id, identity.incarnation)
-        self.node = Node(self._settings(), self.storage.reader, Random())
+        self.node = Node(self._settings(), self.storage.reader, random)
         self._carried: list[Write] = []
         self._stopping = False
         self._full = False

@@ -67,7 +67,7 @@ class World:
             software="test",
             **self.settings,
         )
-        self.node = Node(settings, self.storage.reader, self.rng)
+        self.node = Node(settings, self.storage.reader, self.rng.random)
         self.node.open(self.now, self.wall)
         self.finish()
 

@@ -83,11 +83,13 @@ app.add_typer(dead.app, name="dead")
 
 def run(arguments: list[str]) -> int:
     """Runs one command; gives its exit code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a command that is told to end gives back what it holds, as after Ctrl-C
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a command that is told to end gives back what it holds, as after Ctrl-C
     try:
         app(arguments, prog_name="zmqmq")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return 0
 
 

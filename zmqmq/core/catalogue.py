@@ -63,7 +63,7 @@ class Catalogue:
 
     def _open_partition(self, record: TopicRecord, state: LogState) -> Partition:
         context = self.context
-        partition = Partition(record, state.partition, state, context.settings.group_limits, context.rng)
+        partition = Partition(record, state.partition, state, context.settings.group_limits, context.random)
         start = state.applied
         while records := context.reader.replay(state.log_id, start, REPLAY_STEP):
             partition.replay(records)
@@ -130,7 +130,7 @@ class Catalogue:
         log_id = self._next_id()
         context.writes.append(CreateLog(log_id, record.topic_id, record.name, number))
         state = LogState(log_id, record.topic_id, number, 0, 0, 0, 0, 0, 0, 0, (), (), (), ())
-        partition = Partition(record, number, state, context.settings.group_limits, context.rng)
+        partition = Partition(record, number, state, context.settings.group_limits, context.random)
         context.touch(partition).lead(1, context.settings.broker_id, context.wall)
         return partition
 

@@ -20,6 +20,10 @@ from zmqmq.core.sessions import Session
 from zmqmq.errors import InvalidValue, Overloaded, UnknownGroup
 
 
+SUBSCRIPTIONS_MAX = 1_000
+"""Topics that one session may subscribe to."""
+
+
 class Consumers:
     """Handles everything that consumers say."""
 
@@ -32,6 +36,8 @@ class Consumers:
     def subscribe(self, session: Session, command: Subscribe) -> None:
         """Joins the group; the answer follows when the membership is committed on every partition."""
         check_name("group", command.group)
+        if len(session.queues) >= SUBSCRIPTIONS_MAX:
+            raise Overloaded(f"the session has {len(session.queues)} subscriptions", hint="use another consumer for further topics")
         topic = self.catalogue.get_or_create(command.topic, command.create)
         hub = self._hub(topic, command.group)
         for partition in topic.partitions:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from random import Random
 
 import msgspec
 
@@ -58,10 +57,10 @@ class Counters:
 class Context:
     """State that every desk works on."""
 
-    def __init__(self, settings: NodeSettings, reader: Reader, rng: Random) -> None:
+    def __init__(self, settings: NodeSettings, reader: Reader, random: Callable[[], float]) -> None:
         self.settings = settings
         self.reader = reader
-        self.rng = rng
+        self.random = random
         self.sessions = SessionTable(settings.session_timeout, settings.max_sessions)
         self.hubs: dict[tuple[str, str], Hub] = {}
         self.hub_numbers: dict[int, Hub] = {}

@@ -71,7 +71,7 @@ class GroupLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     max_holes: Positive = 100_000
     """Separate ranges of settled messages beyond the first unsettled one; at the limit nothing new is dispatched until the oldest settle."""
     max_waiting: Positive = 200_000
-    """Messages passed over because their key is held or waits for a retry; at the limit reading ahead stops."""
+    """Messages passed over because their key is held or waits, and messages that have failed and wait for a retry; at the limit reading ahead stops."""
 
 
 class Row(NamedTuple):

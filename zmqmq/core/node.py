@@ -17,7 +17,6 @@ from outside. If the disk is full, `drop_appends` takes the turn's messages back
 from __future__ import annotations
 
 from collections.abc import Callable
-from random import Random
 from typing import Any, NamedTuple
 
 from zmqmq.core import admin_commands as admin
@@ -68,8 +67,8 @@ class Output(NamedTuple):
 class Node:
     """One broker's decisions."""
 
-    def __init__(self, settings: NodeSettings, reader: Reader, rng: Random) -> None:
-        self.context = Context(settings, reader, rng)
+    def __init__(self, settings: NodeSettings, reader: Reader, random: Callable[[], float]) -> None:
+        self.context = Context(settings, reader, random)
         self.catalogue = Catalogue(self.context)
         self.consumers = Consumers(self.context, self.catalogue)
         self.intake = Intake(self.context, self.catalogue)

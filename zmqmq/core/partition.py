@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from random import Random
 from typing import NamedTuple
 
 from zmqmq.core import operations
@@ -62,11 +61,11 @@ class Batch(NamedTuple):
 class Partition:
     """One partition's leader."""
 
-    def __init__(self, topic: TopicRecord, number: int, state: LogState, limits: GroupLimits, rng: Random) -> None:
+    def __init__(self, topic: TopicRecord, number: int, state: LogState, limits: GroupLimits, random: Callable[[], float]) -> None:
         self.topic = topic
         self.number = number
         self.limits = limits
-        self.rng = rng
+        self.random = random
         epoch = max([state.epoch, *(epoch for epoch, _ in state.epochs)])  # the head may be older than the last leadership
         self.log = Log(state.log_id, state.start, state.end, epoch, state.epochs)
         self.messages = state.messages
@@ -127,7 +126,7 @@ class Partition:
         self.revived = [(name, sorted(queue.state.revived)) for name, queue in self.queues.items() if queue.state.revived]
 
     def add_queue(self, state: GroupState) -> Queue:
-        queue = Queue(state, self.topic.settings, self.limits, self.append_operation, self.rng)
+        queue = Queue(state, self.topic.settings, self.limits, self.append_operation, self.random)
         self.queues[state.name] = queue
         return queue
 

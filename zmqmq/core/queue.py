@@ -18,7 +18,6 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from random import Random
 from typing import NamedTuple
 
 from zmqmq.core.gates import Gate, Gates
@@ -53,14 +52,14 @@ class Queue:
     """What one group's consumers hold of one partition, and what comes next."""
 
     def __init__(
-        self, state: GroupState, settings: TopicSettings, limits: GroupLimits, append: Callable[[Operation], int], rng: Random
+        self, state: GroupState, settings: TopicSettings, limits: GroupLimits, append: Callable[[Operation], int], random: Callable[[], float]
     ) -> None:
         self.state = state
         self.settings = settings
         self.limits = limits
         self.append = append
         """Appends an operation to the partition's log and returns its offset."""
-        self.rng = rng
+        self.random = random
         self.closing = False
         """The group is being deleted."""
         self.cursor = state.settled.floor
@@ -83,7 +82,8 @@ class Queue:
 
     def is_full(self) -> bool:
         """Too much is unsettled: reading on waits until the oldest settle."""
-        return len(self.state.settled.ranges) >= self.limits.max_holes or self.gates.waiting >= self.limits.max_waiting
+        waiting = max(self.gates.waiting, len(self.state.failures))
+        return len(self.state.settled.ranges) >= self.limits.max_holes or waiting >= self.limits.max_waiting
 
     def next_due(self) -> float | None:
         """Broker time at which the next retry becomes due."""
@@ -214,7 +214,7 @@ class Queue:
             by_attempts.setdefault(self.state.attempts(pair[0]) + 1, []).append(pair)
             self._block(pair[1], 1)
         for attempts, failed in by_attempts.items():
-            due = retry_due(self.settings, attempts, wall, self.rng, delay)
+            due = retry_due(self.settings, attempts, wall, self.random, delay)
             operation = Failed(self.state.name, [offset for offset, _ in failed], due, reason, crashed)
             self.limbo.append(Limbo(self.append(operation) + 1, (), followers, failed))
             followers = ()

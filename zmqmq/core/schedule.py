@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from random import Random
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from zmqmq.core.model import TopicSettings
@@ -14,12 +14,12 @@ JITTER = 0.2
 Item = TypeVar("Item")
 
 
-def retry_due(settings: TopicSettings, attempts: int, wall: float, rng: Random, delay: float | None = None) -> float:
+def retry_due(settings: TopicSettings, attempts: int, wall: float, random: Callable[[], float], delay: float | None = None) -> float:
     """When the message is delivered again after `attempts` failed ones: retry_delay · 2^(attempts-1), capped, jittered; an explicit delay is taken as it is."""
     if delay is not None:
         return wall + delay
     wait = min(settings.retry_delay * 2.0 ** min(attempts - 1, 60), settings.max_retry_delay)
-    return wall + wait * (1.0 + JITTER * (2.0 * rng.random() - 1.0))
+    return wall + wait * (1.0 + JITTER * (2.0 * random() - 1.0))
 
 
 class DueHeap(Generic[Item]):
