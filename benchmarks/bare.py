@@ -1,8 +1,8 @@
 """The bare limit: how many rows per second one SQLite connection inserts with the broker's own file, table, statement and fsync.
 
 Nothing else happens in this process: no socket, no decoding, no decision; values and checksums are made beforehand. It commits as many
-rows at a time as the broker did on average in the produce run beside it. It is measured twice: as the plain limit (inserts and
-commits only, the number that ratios refer to), and with the checkpoints that any such writer must make sooner or later.
+rows at a time as the broker did on average in the produce run beside it. It is measured twice: inserts and commits only, and with
+checkpoints, which cost time but let the write-ahead log be written in place instead of growing. The better of the two is the limit.
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ from zmqmq.core.reclaim import reclaim, release_absent
 from zmqmq.core.sessions import Session
 from zmqmq.errors import InvalidValue, Overloaded, UnknownGroup
 
-
 SUBSCRIPTIONS_MAX = 1_000
 """Topics that one session may subscribe to."""
 
