@@ -16,6 +16,7 @@ import re
 import sys
 import threading
 import time
+from contextlib import suppress
 from random import Random
 from typing import Any, NamedTuple
 
@@ -60,7 +61,8 @@ class Sensor:
         self._measure(stop)
         self._finish(confirmer, stop)
         lost = self.sent - self.confirmed
-        say(f"{self.topic}: {self.confirmed} readings confirmed, {lost} unconfirmed, {self.dropped} dropped")
+        kept = f" (kept in {self._config.sensor.outbox.path})" if lost and self._config.sensor.outbox.path else ""
+        say(f"{self.topic}: {self.confirmed} readings confirmed, {lost} unconfirmed{kept}, {self.dropped} dropped")
         return EXIT_OK if stop.is_set() or not lost else EXIT_FAILED
 
     def _measure(self, stop: threading.Event) -> None:
@@ -123,7 +125,8 @@ class Sensor:
         while confirmer.is_alive() and not stop.is_set():
             confirmer.join(0.1)
         confirmer.join(DRAIN_SECONDS)
-        self._producer.close(timeout=1.0)
+        with suppress(ZmqmqError):  # what is not confirmed by now is counted in the last line
+            self._producer.close(timeout=1.0)
         confirmer.join(1.0)
 
 
