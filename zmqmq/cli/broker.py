@@ -35,8 +35,13 @@ def settings(config: str | None, host: str | None, port: int | None, data: str |
 
 def run(config: BrokerConfig) -> int:
     """Runs the broker until it is stopped; gives the exit code."""
-    from zmqmq import broker
-
+    try:
+        from zmqmq import broker
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("zmqmq"):
+            raise
+        print(f"error: a broker needs {error.name}; pip install 'zmqmq[broker]'", file=sys.stderr, flush=True)
+        return 1
     return broker.run(config)
 
 
