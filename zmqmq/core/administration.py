@@ -74,24 +74,34 @@ class Administration:
         if command.partition is not None and not 0 <= command.partition < len(topic.partitions):
             raise InvalidValue(f"there is no partition {command.partition}", hint=f"the topic has {len(topic.partitions)}", topic=command.topic)
         lag = 0
-        for partition, _ in group_queues(topic, command.group):
+        for partition, queue in group_queues(topic, command.group):
             if command.partition in (None, partition.number):
-                lag += self._seek_one(self.context.touch(partition), command)
+                lag += self._seek_one(self.context.touch(partition), queue, command)
         self._when_done(session, command.id, topic.partitions, lag)
 
-    def _seek_one(self, partition: Partition, command: Seek) -> int:
+    def _seek_one(self, partition: Partition, queue: Queue, command: Seek) -> int:
         log, reader = partition.log, self.context.reader
         position = log.end
         if command.to == "earliest":
             position = log.start
         elif command.to == "offset":
-            position = min(max(int(command.value), log.start), log.end)
+            position = min(max(int(command.value), log.start), log.committed)
         elif command.to == "time":
             found = reader.offset_at(log.log_id, command.value)
             position = log.end if found is None else found
-        lag = partition.messages if position <= log.start else 0 if position >= log.end else reader.count(log.log_id, position)
+        lag = 0 if position >= log.end else partition.pending_messages()
+        lag += partition.messages if position <= log.start else reader.count(log.log_id, position) if position < log.committed else 0
+        self._bury_ahead(partition, queue, position)
         partition.append_operation(GroupMoved(command.group, position, lag))
         return lag
+
+    def _bury_ahead(self, partition: Partition, queue: Queue, position: int) -> None:
+        """What will be delivered again is no dead letter any more."""
+        known = self.context.reader.dead_offsets(partition.log.log_id, queue.state.name, queue.settings.max_dead_letters)
+        ahead = sorted({offset for offset in (*known, *partition.pending_deaths(queue.state.name)) if offset >= position} - queue.moving_letters)
+        if ahead:
+            queue.moving_letters.update(ahead)
+            partition.append_operation(Buried(queue.state.name, ahead))
 
     def replay(self, session: Session, command: Replay) -> None:
         """Dead letters go back into delivery."""
@@ -117,7 +127,8 @@ class Administration:
             if command.partition not in (None, partition.number):
                 continue
             dead = list(self.context.reader.dead_offsets(partition.log.log_id, command.group, queue.settings.max_dead_letters))
-            dead = [offset for offset in dead if (not wanted or offset in wanted) and offset not in queue.state.revived]
+            dead = [offset for offset in dead if (not wanted or offset in wanted) and offset not in queue.moving_letters]
+            queue.moving_letters.update(dead)
             for start in range(0, len(dead), LETTERS_STEP):
                 yield self.context.touch(partition), dead[start : start + LETTERS_STEP]
 

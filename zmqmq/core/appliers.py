@@ -79,6 +79,8 @@ class Applier:
         if queue := self._queue(operation.group):
             revived = sorted(queue.state.revived)
             queue.state.apply_moved(operation)
+            if operation.position <= self.partition.log.start:  # all there is, whatever came or went since the request was counted
+                queue.state.lag = self.partition.messages
             if revived:
                 self.partition.writes.append(DropDead(self.partition.log.log_id, operation.group, revived))
             for holder, recall in queue.reset():
@@ -115,6 +117,7 @@ class Applier:
 
     def _revived(self, operation: op.Revived) -> None:
         if queue := self._queue(operation.group):
+            queue.moving_letters.difference_update(operation.offsets)
             queue.state.apply_revived(operation)
             queue.state.dead -= len(operation.offsets)
             self.partition.revived.append((operation.group, operation.offsets))
@@ -122,6 +125,7 @@ class Applier:
 
     def _buried(self, operation: op.Buried) -> None:
         if queue := self._queue(operation.group):
+            queue.moving_letters.difference_update(operation.offsets)
             queue.state.apply_buried(operation)
             queue.state.dead -= len(operation.offsets)
             self.partition.writes.append(DropDead(self.partition.log.log_id, operation.group, operation.offsets))

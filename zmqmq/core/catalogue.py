@@ -160,6 +160,7 @@ class Catalogue:
             partition.drop_appends(UnknownTopic(f"the topic {name!r} was deleted", topic=name))
             partition.closed = True
             self.context.touched.pop(partition, None)
+            self.context.after_turn += partition.take_waiters()
         self.context.writes.append(DropTopic(topic.record.topic_id))
         self.context.note("topic deleted", topic=name)
         return topic

@@ -22,6 +22,9 @@ from zmqmq.errors import InvalidValue, Overloaded, UnknownGroup
 SUBSCRIPTIONS_MAX = 1_000
 """Topics that one session may subscribe to."""
 
+REASON_LENGTH_MAX = 4_000
+"""Characters of the reason of a nack or reject."""
+
 
 class Consumers:
     """Handles everything that consumers say."""
@@ -38,17 +41,20 @@ class Consumers:
         if len(session.queues) >= SUBSCRIPTIONS_MAX:
             raise Overloaded(f"the session has {len(session.queues)} subscriptions", hint="use another consumer for further topics")
         topic = self.catalogue.get_or_create(command.topic, command.create)
+        for held in command.held:
+            if not 0 <= held.partition < len(topic.partitions):
+                raise InvalidValue(f"there is no partition {held.partition}", hint=f"the topic has {len(topic.partitions)}", topic=command.topic)
         hub = self._hub(topic, command.group)
         for partition in topic.partitions:
             self._join(self.context.touch(partition), session, command)
         leases = self._reclaim(session, topic, command)
+        hub.reclaim.pop(session.client_id, None)  # it has reported: what it holds is in the book
 
         def joined() -> None:
             if self.context.hub_numbers.get(hub.number) is not hub:
                 error = Overloaded("the group was deleted meanwhile", hint="subscribe again", topic=command.topic, group=command.group)
                 self.context.refuse(session.address, command.id, error)
                 return
-            hub.reclaim.pop(session.client_id, None)
             hub.subscribers[session.client_id] = session
             session.queues[hub.number] = None
             self.context.send(session, Subscribed(command.id, hub.number, command.topic, command.group, leases))
@@ -74,24 +80,23 @@ class Consumers:
             partition.append_operation(MemberJoined(command.group, session.client_id, session.timeout))
 
     def _reclaim(self, session: Session, topic: Topic, command: Subscribe) -> list[KeptLease]:
-        presented: dict[int, set[tuple[int, int]]] = {}
+        self._release_absent(session, topic, command)
         answers: list[KeptLease] = []
         for held in command.held:
-            if not 0 <= held.partition < len(topic.partitions):
-                raise InvalidValue(f"there is no partition {held.partition}", topic=command.topic)
             partition = topic.partitions[held.partition]
             queue = partition.queues.get(command.group)
             if queue is None:
                 answers.append(KeptLease(held.partition, held.epoch, held.lease, partition.log.epoch, 0, [], []))
                 continue
-            kept = reclaim(partition, queue, queue.book.holder(session.client_id), held, self.context.reader, self.context.now)
-            presented.setdefault(held.partition, set()).add((kept.epoch, kept.lease))
-            answers.append(kept)
+            answers.append(reclaim(partition, queue, queue.book.holder(session.client_id), held, self.context.reader, self.context.now))
+        return answers
+
+    def _release_absent(self, session: Session, topic: Topic, command: Subscribe) -> None:
         for partition in topic.partitions:
             queue = partition.queues.get(command.group)
             if queue is not None and (holder := queue.book.holders.get(session.client_id)):
-                release_absent(queue, holder, presented.get(partition.number, set()), partition.log.epoch, self.context.wall)
-        return answers
+                here = [held for held in command.held if (held.partition, held.epoch) == (partition.number, partition.log.epoch)]
+                release_absent(queue, holder, {held.lease: set(held.offsets) for held in here}, self.context.wall)
 
     def unsubscribe(self, session: Session, command: Unsubscribe) -> None:
         hub = self._subscribed(session, command.queue)
@@ -222,16 +227,23 @@ class Consumers:
         """Ends leases; the answer follows when that is committed, and names what came too late."""
         lost: list[Settlement] = []
         concerned: dict[Partition, None] = {}
-        for settlement in command.settlements:
-            hub = self._subscribed(session, settlement.queue)
-            if settlement.delay is not None and not 0 <= settlement.delay <= self.context.settings.limits.max_delay:
-                raise InvalidValue(f"the delay is {settlement.delay} s", hint=f"allowed are 0 to {self.context.settings.limits.max_delay:g} s")
-            partition = self._partition(hub, settlement.partition)
+        places = [self._checked(session, settlement) for settlement in command.settlements]  # all are good, or nothing happens
+        for settlement, (hub, partition) in zip(command.settlements, places, strict=True):
             concerned[self.context.touch(partition)] = None
             late = self._settle_one(session, hub, partition, settlement)
             if late is None or late:
                 lost.append(_with_offsets(settlement, late))
         self.context.when_committed(concerned, lambda: self.context.send(session, Settled(command.id, lost)))
+
+    def _checked(self, session: Session, settlement: Settlement) -> tuple[Hub, Partition]:
+        """What the settlement is about; raises UnknownGroup or InvalidValue."""
+        hub = self._subscribed(session, settlement.queue)
+        longest = self.context.settings.limits.max_delay
+        if settlement.delay is not None and not 0 <= settlement.delay <= longest:
+            raise InvalidValue(f"the delay is {settlement.delay} s", hint=f"allowed are 0 to {longest:g} s")
+        if len(settlement.reason) > REASON_LENGTH_MAX:
+            raise InvalidValue(f"the reason has {len(settlement.reason)} characters", hint=f"at most {REASON_LENGTH_MAX} are allowed")
+        return hub, self._partition(hub, settlement.partition)
 
     def _partition(self, hub: Hub, number: int) -> Partition:
         if not 0 <= number < len(hub.partitions):

@@ -101,7 +101,7 @@ class GroupState:
             assert offset not in self.revived, "a revived letter is not dead"
 
     def apply_moved(self, operation: GroupMoved) -> None:
-        """A seek forgets failures and replays in progress; dead letters stay what they are."""
+        """A seek forgets failures and replays in progress; dead letters before the position stay what they are."""
         self.settled = Settled(operation.position)
         self.failures.clear()
         self.revived.clear()

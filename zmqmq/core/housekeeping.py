@@ -44,6 +44,7 @@ class Housekeeping:
         self._due: DueHeap[Partition] = DueHeap()
         self._scheduled: dict[Partition, float] = {}
         self._dirty: dict[Partition, float] = {}  # since when (monotonic) there is something to write down or delete
+        self._deleting: dict[Partition, bool] = {}  # to be looked at when the turn is committed; True: the partition is idle
         self._next_sweep = 0.0
         self._next_beacon = 0.0
         self._next_expiry = 0.0
@@ -88,8 +89,8 @@ class Housekeeping:
             queue = partition.queues.get(group)
             for start in range(0, len(offsets) if queue else 0, REVIVE_STEP):
                 rows = self.context.reader.read_offsets(partition.log.log_id, offsets[start : start + REVIVE_STEP])
-                if queue is not None:
-                    queue.add_waiting([(row.offset, row.key) for row in rows], self.context.wall)
+                if queue is not None:  # a seek in the same turn has taken them back
+                    queue.add_waiting([(row.offset, row.key) for row in rows if row.offset in queue.state.revived], self.context.wall)
 
     # --- a tick ----------------------------------------------------------------------------------------------------
 
@@ -111,8 +112,8 @@ class Housekeeping:
             if partition.is_snapshot_due():
                 partition.snapshot()
         behind = next((partition for partition in self.context.touched if is_behind(partition)), None)
-        if behind is not None and (trim := plan_trim(behind, self.context.reader, self.context.wall, idle=False)):
-            behind.append_operation(trim)
+        if behind is not None:
+            self._deleting.setdefault(behind, False)
 
     def _mature(self, partition: Partition) -> None:
         """Retries and delayed messages of one partition whose time has come."""
@@ -145,7 +146,10 @@ class Housekeeping:
 
     def _sweep_reclaims(self) -> None:
         """Members that did not report in time are gone; when all have, the group goes on."""
+        pause = self.context.sessions.paused
         for hub in self.context.hubs.values():
+            if pause:  # nobody could report while we slept
+                hub.reclaim = {member: until + pause for member, until in hub.reclaim.items()}
             for member in [member for member, until in hub.reclaim.items() if until <= self.context.now]:
                 del hub.reclaim[member]
                 self.consumers.dismiss(hub, member, crashed=True, reason="did not report after the broker's restart")
@@ -158,6 +162,8 @@ class Housekeeping:
     def _expire_leases(self, hub: Hub) -> None:
         for partition, queue in hub.queues():
             for lease in queue.book.expired(self.context.now):
+                if not lease.open:
+                    continue  # an earlier one of the same key has taken it along
                 self.context.touch(partition)
                 session = self.context.sessions.of(lease.holder.member)
                 recalls = queue.expire(lease, self.context.wall)
@@ -176,20 +182,30 @@ class Housekeeping:
             context.touch(partition).snapshot()
             self._dirty[partition] = context.now
         idle = context.wall - partition.time >= IDLE_AFTER
-        trim = plan_trim(partition, context.reader, context.wall, idle)
-        if trim is not None:
-            context.touch(partition).append_operation(trim)
+        self._deleting[partition] = idle
         self._drop_old_letters(partition)
-        if trim is None and not partition.is_dirty() and partition.topic.settings.max_age is None:
+        if not partition.is_dirty() and partition.topic.settings.max_age is None:
             self._dirty.pop(partition, None)
+
+    def delete(self) -> None:
+        """Deletes what may go of the partitions that the last tick looked at. Called when everything is committed and applied: what
+        each group has not settled is counted here, and nothing of the turn may change it afterwards."""
+        deleting, self._deleting = self._deleting, {}
+        for partition, idle in deleting.items():
+            trim = None if partition.closed else plan_trim(partition, self.context.reader, self.context.wall, idle)
+            if trim is not None:
+                self.context.touch(partition).append_operation(trim)
+                self._dirty.setdefault(partition, self.context.now)
 
     def _drop_old_letters(self, partition: Partition) -> None:
         """Keeps the dead letters of each group within max_dead_letters."""
         for group, queue in partition.queues.items():
             excess = queue.state.dead - queue.settings.max_dead_letters
             if excess > 0:
-                oldest = self.context.reader.dead_offsets(partition.log.log_id, group, min(excess, REVIVE_STEP))
-                self.context.touch(partition).append_operation(Buried(group, list(oldest)))
+                oldest = set(self.context.reader.dead_offsets(partition.log.log_id, group, min(excess, REVIVE_STEP))) - queue.moving_letters
+                queue.moving_letters.update(oldest)
+                if oldest:
+                    self.context.touch(partition).append_operation(Buried(group, sorted(oldest)))
 
     def _expire_producers(self) -> None:
         settings = self.context.settings

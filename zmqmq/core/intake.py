@@ -31,10 +31,11 @@ class Intake:
         partition = self._partition(command)
         if command.epoch > partition.log.epoch:
             raise NotLeader(f"epoch {command.epoch} is newer than {partition.log.epoch}", hint="describe the topic again", topic=command.topic)
-        if self.context.storage_full:
-            raise StorageFull(DISK_FULL, hint=DISK_FULL_HINT, broker=self.context.settings.broker_id)
         check_batch(command, self.context.settings.limits)
-        check_room(partition, command)
+        if not partition.has(command):  # a repeat takes no room and gets its first answer
+            if self.context.storage_full:
+                raise StorageFull(DISK_FULL, hint=DISK_FULL_HINT, broker=self.context.settings.broker_id)
+            check_room(partition, command)
         context = self.context
 
         def confirm(offset: int, time: float) -> None:

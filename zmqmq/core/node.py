@@ -161,6 +161,7 @@ class Node:
         context = self.context
         writes, context.writes = context.writes, []
         self._committing.update(context.touched)  # those of a turn that could not be written are still there
+        self._committing = {partition: None for partition in self._committing if not partition.closed}
         context.touched = {}
         for partition in self._committing:
             writes += partition.take_writes()
@@ -185,6 +186,7 @@ class Node:
             partition.persisted(context.wall)
             self.housekeeping.settle_in(partition)
             self._tell_recalls(partition)
+        self.housekeeping.delete()
         calls, context.after_turn = context.after_turn, []
         for call in calls:
             call()

@@ -84,6 +84,8 @@ class Partition:
         """Broker time of this turn."""
         self.closed = False
         """The topic was deleted."""
+        self.pending_size = 0
+        """Bytes of this turn's messages."""
         self._batches: deque[Batch] = deque()
         self._operations: deque[tuple[int, Operation]] = deque()
         self._waiters: deque[tuple[int, Callable[[], None]]] = deque()
@@ -149,25 +151,34 @@ class Partition:
         """Calls `then` when everything appended so far is committed."""
         self._waiters.append((self.log.end, then))
 
+    def has(self, batch: Produce) -> bool:
+        """Is the whole batch in the log already? Raises OutOfOrder."""
+        count = len(batch.values)
+        return self.producers.judge(batch.producer, batch.sequence, count, batch.oldest).repeated == count
+
     def produce(self, batch: Produce, wall: float, confirm: Confirm, refuse: Refuse) -> None:
         """Accepts a batch that passed the checks of `zmqmq.core.accept`, or repeats its first answer; raises OutOfOrder."""
         count = len(batch.values)
         repeated, offset = self.producers.judge(batch.producer, batch.sequence, count, batch.oldest)
         if repeated == count:
-            self._waiters.append((self._end_of(offset, count), lambda: confirm(offset, wall)))
+            self._repeat(offset, count, wall, confirm, refuse)
             return
         fresh = self._without_front(batch, repeated) if repeated else batch
         first = self._append_batch(fresh, wall)
         before = self.producers.accept(batch.producer, fresh.sequence, count - repeated, first, wall)
         delayed = sum(1 for delay in fresh.delays or () if delay)
         size = _size(fresh.values, fresh.keys, fresh.headers) if not delayed else _size_undelayed(fresh)
+        self.pending_size += size
         self._batches.append(
             Batch(self.log.end, count - repeated, size, first - repeated, wall, batch.producer, before, confirm, refuse, delayed)
         )
 
-    def _end_of(self, offset: int, count: int) -> int:
-        """Until where the log must be committed before a repeat may be confirmed."""
-        return offset + count if offset >= 0 else self.log.end
+    def _repeat(self, offset: int, count: int, wall: float, confirm: Confirm, refuse: Refuse) -> None:
+        """The first answer again; what came first in this very turn shares the fate of the turn's messages."""
+        if 0 <= offset and offset + count <= self.log.committed:
+            self._waiters.append((self.log.committed, lambda: confirm(offset, wall)))
+        else:
+            self._batches.append(Batch(self.log.end, 0, 0, offset, wall, 0, None, confirm, refuse, 0))
 
     @staticmethod
     def _without_front(batch: Produce, count: int) -> Produce:
@@ -222,6 +233,20 @@ class Partition:
         self.writes.append(AppendMessages(self.log.log_id, first, self.log.epoch, wall, 0, 0, values, crcs, keys, headers))
         self._batches.append(Batch(self.log.end, len(rows), _size(values, keys, headers), first, wall, 0, None, None, None, 0))
 
+    def pending_messages(self) -> int:
+        """Messages of this turn that can be delivered when it is committed."""
+        return sum(batch.messages - batch.delayed for batch in self._batches)
+
+    def pending_deaths(self, group: str) -> list[int]:
+        """Offsets that this turn makes dead letters of the group."""
+        deaths = [operation for _, operation in self._operations if isinstance(operation, operations.Died) and operation.group == group]
+        return [offset for operation in deaths for offset in operation.offsets]
+
+    def take_waiters(self) -> list[Callable[[], None]]:
+        """Who waits for a commit here; the topic is deleted and there will be none."""
+        waiters, self._waiters = self._waiters, deque()
+        return [then for _, then in waiters]
+
     # --- the end of a turn -----------------------------------------------------------------------------------------
 
     def take_writes(self) -> list[Write]:
@@ -232,6 +257,7 @@ class Partition:
         """The turn's messages cannot be stored; its operations will be, except those whose offsets this returns.
 
         The offsets that were given out stay empty."""
+        self.pending_size = 0
         while self._batches:
             batch = self._batches.pop()
             if batch.producer:
@@ -248,7 +274,7 @@ class Partition:
         """The turn is on disk: confirms, applies, opens gates. Returns how many things became deliverable."""
         self.log.persisted(self.log.end)
         self.time = wall
-        fresh = 0
+        self.pending_size = fresh = 0
         while self._batches or self._operations:
             if self._operations and (not self._batches or self._operations[0][0] < self._batches[0].end):
                 self._applier.apply(*self._operations.popleft())

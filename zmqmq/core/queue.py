@@ -70,6 +70,8 @@ class Queue:
         self.known: set[int] = set()
         """Offsets from the cursor on that are accounted for already (brought along by a consumer)."""
         self.limbo: deque[Limbo] = deque()
+        self.moving_letters: set[int] = set()
+        """Dead letters whose replay or purge is in the log and not committed yet: nobody may choose them again."""
         self.unread_damage: list[int] = []
         """Offsets whose checksum did not match; the partition makes dead letters of them."""
 
@@ -201,7 +203,8 @@ class Queue:
 
     def bury_damaged(self) -> None:
         """Turns what could not be read back undamaged into dead letters."""
-        damaged, self.unread_damage = self.unread_damage, []
+        damaged = [offset for offset in self.unread_damage if not self.state.is_settled(offset)]
+        self.unread_damage = []
         if damaged:
             self._die([(offset, None) for offset in damaged], "damaged on disk: the checksum does not match", "")
 

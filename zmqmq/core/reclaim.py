@@ -6,6 +6,8 @@ presents what it still holds: it keeps that, under a new number. Who does not re
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 from zmqmq.core.commands import HeldLease, KeptLease
 from zmqmq.core.leases import Holder
 from zmqmq.core.partition import Partition
@@ -65,8 +67,14 @@ def _answer(partition: Partition, queue: Queue, held: HeldLease, number: int, ke
     return KeptLease(held.partition, held.epoch, held.lease, partition.log.epoch, number, kept, settled)
 
 
-def release_absent(queue: Queue, holder: Holder, presented: set[tuple[int, int]], epoch: int, wall: float) -> None:
-    """What the consumer held here but does not know of (a delivery that never arrived) goes back at once."""
+def release_absent(queue: Queue, holder: Holder, presented: Mapping[int, Collection[int]], wall: float) -> None:
+    """What the consumer held here but does not know of (a delivery that never arrived) goes back at once.
+
+    `presented`: offsets by the number of the lease, of this leadership. A message that goes back takes the later ones of its key
+    along, presented or not; so this comes before `reclaim` says what is kept.
+    """
     for lease in list(holder.leases.values()):
-        if (epoch, lease.number) not in presented:
-            queue.release(lease, list(lease.open), wall)
+        known = presented.get(lease.number, ())
+        absent = [offset for offset in lease.open if offset not in known]
+        if absent:
+            queue.release(lease, absent, wall)

@@ -15,7 +15,8 @@ import hashlib
 from collections.abc import Iterator
 
 from zmqmq.core.commands import Hello, Pull
-from zmqmq.errors import Overloaded
+from zmqmq.core.names import NAME_LENGTH_MAX
+from zmqmq.errors import InvalidName, Overloaded
 
 PAUSE_MAX = 2.0
 """Seconds between two turns beyond which the broker takes it that it was itself asleep."""
@@ -65,7 +66,9 @@ class SessionTable:
         self.max_sessions = max_sessions
         self._by_address: dict[bytes, Session] = {}
         self._by_client: dict[str, Session] = {}
-        self._last_sweep = 0.0
+        self._last_sweep: float | None = None
+        self.paused = 0.0
+        """Seconds that the broker was asleep before the last sweep, 0 if it was not."""
 
     def __len__(self) -> int:
         return len(self._by_client)
@@ -82,8 +85,9 @@ class SessionTable:
     def open(self, address: bytes, hello: Hello, now: float) -> tuple[Session | None, bytes | None]:
         """Opens or takes over a session: (the session, the address that lost it).
 
-        An older epoch than the one known gets no session. Raises Overloaded when there are too many.
+        An older epoch than the one known gets no session. Raises InvalidName, or Overloaded when there are too many.
         """
+        _check_names(hello)
         known = self._by_client.get(hello.client_id)
         if known is None:
             if len(self._by_client) >= self.max_sessions:
@@ -116,10 +120,20 @@ class SessionTable:
 
     def sweep(self, now: float) -> list[Session]:
         """Sessions that were silent for too long. After a pause of ours everybody gets a new chance."""
-        pause = now - self._last_sweep
+        pause = now - self._last_sweep if self._last_sweep is not None else 0.0
         self._last_sweep = now
-        if pause > PAUSE_MAX:
+        self.paused = pause if pause > PAUSE_MAX else 0.0
+        if self.paused:
             for session in self._by_client.values():
                 session.heard = max(session.heard, now)
             return []
         return [session for session in self._by_client.values() if now - session.heard > session.timeout]
+
+
+def _check_names(hello: Hello) -> None:
+    """Raises InvalidName when a client calls itself nothing, or more than anybody wants to keep."""
+    if not hello.client_id:
+        raise InvalidName("the client id is empty", hint="give it at least one character")
+    for what, text in (("client id", hello.client_id), ("client name", hello.name), ("software", hello.software)):
+        if len(text) > NAME_LENGTH_MAX:
+            raise InvalidName(f"the {what} has {len(text)} characters", hint=f"at most {NAME_LENGTH_MAX} are allowed")
