@@ -124,15 +124,20 @@ class Queue:
 
     def nack(self, lease: Lease, offsets: Sequence[int], reason: str, delay: float | None, wall: float) -> list[Recall]:
         """Failed: counted, and back after a wait, or to the dead letters."""
-        dying = [offset for offset in offsets if self._is_last_attempt(offset)]
-        failing = [offset for offset in offsets if not self._is_last_attempt(offset)]
-        if dying:
-            self._die(self._take(lease, dying), reason, lease.holder.member)
-        if not failing:
-            return []
-        pairs = self._take(lease, failing)
-        recalls, followers = self._take_followers(lease.holder, pairs)
-        self._fail(pairs, followers, reason, wall, delay, crashed=False)
+        last = [offset for offset in offsets if self._is_last_attempt(offset)]
+        rest = [offset for offset in offsets if not self._is_last_attempt(offset)]
+        holder = lease.holder
+        recalls: list[Recall] = []
+        dying = self._take(lease, last) if last else []
+        failing = self._take(lease, rest) if rest else []
+        if failing:
+            recalls, followers = self._take_followers(holder, failing)
+            self._fail(failing, followers, reason, wall, delay, crashed=False)
+        if dying:  # the consumer expects the rule of every nack: it has forgotten what it holds behind this one
+            more, followers = self._take_followers(holder, dying)
+            recalls += more
+            self._die(dying, reason, holder.member)
+            self._return(followers, wall)
         return recalls
 
     def release(self, lease: Lease, offsets: Sequence[int], wall: float) -> list[Recall]:
