@@ -183,6 +183,8 @@ class Engine:
     def _turn(self) -> None:
         self._called = False
         now = time.monotonic()
+        if self.session.overslept(now):
+            self._expire(now)
         self._dial(now)
         self._receive(now)
         self._watch(now)
@@ -285,6 +287,12 @@ class Engine:
         self._hang_up()
         self._redial_at = now + self._backoff.next()
         self._role.down(self.unreachable())
+
+    def _expire(self, now: float) -> None:
+        """This process was stopped for longer than its session lasts: what it held is with others by now."""
+        self._fail_link(f"this process did not move for {self.session.timeout:g} s", now)
+        self._is_expired = True
+        self._role.expired()
 
     def _hang_up(self) -> None:
         self.session.down()

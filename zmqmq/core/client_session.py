@@ -126,6 +126,12 @@ class ClientSession:
             return now >= self._greeted + GREETING_TIMEOUT
         return self.is_open and now >= self._heard + self.timeout
 
+    def overslept(self, now: float) -> bool:
+        """Whether we have said nothing for so long that the broker has given us up, as after a stop of this process.
+
+        What has arrived meanwhile proves nothing: ask before anything is heard."""
+        return self.is_open and now >= self._said + self.timeout
+
     def gives_up_at(self) -> float:
         """When the broker, hearing no more of us, has surely ended the session and returned its leases."""
         return self._heard + self.timeout
