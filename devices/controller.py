@@ -16,10 +16,10 @@ import threading
 from typing import Any
 
 from devices.rules import Rules
-from devices.running import DRAIN_SECONDS, EXIT_OK, PATIENCE_SECONDS, Connection, complain, failure, say, stop_on_signals
-from zmqmq import Admin, Consumer, Message
+from devices.running import DRAIN_SECONDS, EXIT_OK, Connection, complain, failure, say, stop_on_signals
+from zmqmq import Consumer, Message
 from zmqmq.config import DeviceConfig, load_device
-from zmqmq.errors import DeadlineExceeded, LeaseLost, Unreachable, ZmqmqError
+from zmqmq.errors import LeaseLost, ZmqmqError
 from zmqmq.version import VERSION
 
 LISTEN_SECONDS = 0.5
@@ -41,7 +41,6 @@ class Controller:
 
     def run(self, stop: threading.Event) -> int:
         """Acts on readings until `stop` or the count is reached; gives the exit code."""
-        self._greet()
         while not stop.is_set() and self.acted < self._count:
             message = self._receive()
             if message is not None:
@@ -50,18 +49,13 @@ class Controller:
         say(f"{self.topic}: acted on {self.acted} readings, {self.rejected} rejected, {self.lost} taken over by others")
         return EXIT_OK
 
-    def _greet(self) -> None:
-        """Says so when no broker is there to begin with; a consumer waits for one without a word."""
-        try:
-            with Admin(self._brokers, timeout=PATIENCE_SECONDS) as admin:
-                admin.leader()
-        except (DeadlineExceeded, Unreachable) as error:
-            self._connection.lost(error)
-
     def _receive(self) -> Message | None:
         message = self._consumer.receive(timeout=LISTEN_SECONDS)
-        if message is not None:
+        obstacle = self._consumer.obstacle
+        if obstacle is None:
             self._connection.fine()
+        else:
+            self._connection.lost(obstacle)
         return message
 
     def _handle(self, message: Message) -> None:

@@ -252,7 +252,7 @@ def run(config: BrokerConfig) -> int:
         broker = Broker(config)
     except ZmqmqError as error:
         print(f"zmqmq broker: {error}", file=sys.stderr)
-        return 2 if error.code == "ConfigError" else 1
+        return 1
     try:
         with signals(broker.stop, broker.transport.wake_descriptor):
             broker.open()

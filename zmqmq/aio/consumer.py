@@ -14,7 +14,7 @@ from zmqmq.client.message import Message, PendingSettlement
 from zmqmq.client.receipt import DEFAULT_TIMEOUT
 from zmqmq.core.commands import Outcome
 from zmqmq.core.held import Held
-from zmqmq.errors import ClosedError
+from zmqmq.errors import ClosedError, ZmqmqError
 
 
 class AwaitableSettlement(PendingSettlement):
@@ -110,6 +110,11 @@ class Consumer:
     def lost(self) -> int:
         """As Consumer.lost."""
         return self._consumer.lost
+
+    @property
+    def obstacle(self) -> ZmqmqError | None:
+        """As Consumer.obstacle."""
+        return self._consumer.obstacle
 
     async def __aenter__(self) -> Self:
         return self

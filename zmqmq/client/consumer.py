@@ -25,7 +25,7 @@ from zmqmq.core.consuming import Consuming
 from zmqmq.core.held import LOST, SETTLED, Held
 from zmqmq.core.model import Limits
 from zmqmq.core.names import check_name
-from zmqmq.errors import ClosedError, InvalidValue, LeaseLost
+from zmqmq.errors import ClosedError, InvalidValue, LeaseLost, ZmqmqError
 
 PREFETCH = 1000
 MAX_TOPICS = 1000
@@ -232,6 +232,11 @@ class Consumer:
     def lost(self) -> int:
         """Messages that this consumer was handed, or had in its buffer, and lost before they were settled."""
         return self._receiving.lost
+
+    @property
+    def obstacle(self) -> ZmqmqError | None:
+        """Why no broker can be asked now, with each endpoint's own reason; None while there is a session. The consumer keeps trying."""
+        return None if self._engine.session.is_open else self._engine.unreachable()
 
     @property
     def is_stopping(self) -> bool:
