@@ -14,11 +14,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.system.processes import BrokerProcess, Program, Programs, eventually, json_lines, stopped
-from tests.system.verdict import Verdict, judge, read_diary
+from tests.system.verdict import Absence, Verdict, judge, read_diary
 from tests.system.workers import GROUP
 from zmqmq import Admin
 from zmqmq.errors import ZmqmqError
@@ -64,7 +65,7 @@ class Chaos:
         self._plan, self._programs, self._directory, self._tell = plan, programs, directory, tell
         self._random = random.Random(plan.seed)
         self._broker = programs.broker(directory / "data", session_timeout_seconds=plan.session_timeout)
-        self._gone: dict[str, float] = {}
+        self._gone: dict[str, Absence] = {}
         self._diaries = {f"consumer-{number}": directory / f"consumer-{number}" for number in range(plan.consumers)}
         self._consumers: dict[str, Program] = {}
 
@@ -89,7 +90,7 @@ class Chaos:
             eventually(lambda: self._lag(admin) == 0, "the consumers settle everything", plan.patience)
         self._end_consumers()
         deliveries = [delivery for path in self._diaries.values() for delivery in read_diary(path)]
-        return judge(expected, deliveries, self._gone)
+        return judge(expected, deliveries, self._gone, broker_was_gone=self._plan.broker_kills > 0)
 
     def _consumer(self, name: str, path: Path) -> Program:
         plan = self._plan
@@ -121,15 +122,16 @@ class Chaos:
         return written / (DIARY_BYTES * self._plan.total)
 
     def _kill(self, name: str) -> None:
-        self._gone[name] = time.monotonic()
+        self._gone[name] = (time.monotonic(), inf)
         self._consumers.pop(name).kill()
         self._tell(f"{self._progress():.0%}: killed {name}")
 
     def _stop(self, name: str, admin: Admin) -> None:
-        self._gone[name] = time.monotonic()
+        went = time.monotonic()
         with stopped(self._consumers[name]):
             self._tell(f"{self._progress():.0%}: stopped {name}")
             eventually(lambda: name not in {session.name for session in admin.status().session_list}, f"{name} is given up")
+        self._gone[name] = (went, time.monotonic())
         self._tell(f"{self._progress():.0%}: {name} goes on")
 
     def _kill_broker(self) -> None:

@@ -5,6 +5,9 @@
     one holder      is held by one at a time: a later delivery begins when the earlier one has ended, or its holder was gone
     order           of one key: what was done was begun in the order of the offsets
     fencing         of one message: each delivery has a greater token than the one before
+
+A consumer that was stopped until it was given up hears "settled" of a message that another one has done meanwhile: that is true, and no
+second settling. So an acknowledgement counts as the end of a message only if its consumer was there all the time.
 """
 
 from __future__ import annotations
@@ -20,6 +23,10 @@ MAX_SHOWN = 10
 Place = tuple[int, int]
 """(partition, offset)"""
 Token = tuple[int, int]
+Absence = tuple[float, float]
+"""When a consumer was killed or stopped, and when it went on (or never: inf)."""
+NOTICE = 0.5
+"""Seconds that a process which goes on may need, on a busy machine, to notice that it was away."""
 
 
 class Delivery:
@@ -64,29 +71,36 @@ def _ended(index: Mapping[tuple[int, int, int, int], Delivery], name: tuple[int,
     return exact or next(delivery for delivery in reversed(found) if delivery.place == name[:2])
 
 
-def judge(expected: set[str], deliveries: Iterable[Delivery], gone: Mapping[str, float]) -> Verdict:
-    """`expected`: values that were confirmed to their producers. `gone`: consumers that were killed or stopped, and when."""
+def judge(expected: set[str], deliveries: Iterable[Delivery], gone: Mapping[str, Absence], *, broker_was_gone: bool = False) -> Verdict:
+    """`expected`: values that were confirmed to their producers. `gone`: consumers that were away. `broker_was_gone`: answers to
+    acknowledgements may have been lost for everybody."""
     by_place: dict[Place, list[Delivery]] = defaultdict(list)
     for delivery in deliveries:
         by_place[delivery.place].append(delivery)
     for history in by_place.values():
         history.sort(key=lambda delivery: delivery.token)
     violations: list[str] = []
-    done = {place: final for place, history in by_place.items() if (final := _final(history, gone)) is not None}
-    violations += _limited("not settled", sorted(expected - {delivery.value for delivery in done.values()}))
+    done = {place: final for place, history in by_place.items() if (final := _final(history, gone, broker_was_gone)) is not None}
+    unsettled = expected - {delivery.value for delivery in done.values()}
+    violations += _limited("not settled", sorted(f"{value}: {_told(by_place, value)}" for value in unsettled))
     violations += _limited("two offsets for", _twice(by_place))
     violations += _limited("two holders of", _overlaps(by_place, gone))
     violations += _limited("out of order:", _disorder(done.values()))
     return Verdict(len(done), sum(map(len, by_place.values())), violations)
 
 
-def _final(history: list[Delivery], gone: Mapping[str, float]) -> Delivery | None:
-    """The delivery that did it: acknowledged, or the last one if its holder went before it could write down the answer."""
-    acknowledged = [delivery for delivery in history if delivery.outcome == "ack"]
-    if acknowledged:
-        return acknowledged[-1]
+def _final(history: list[Delivery], gone: Mapping[str, Absence], broker_was_gone: bool) -> Delivery | None:
+    """The delivery that did it: acknowledged, or the last one if the broker's answer may have got lost."""
     last = history[-1]
-    return last if last.outcome == "open" and last.consumer in gone else None
+    if last.outcome == "ack" or last.consumer in gone or broker_was_gone:
+        return last
+    return next((delivery for delivery in reversed(history) if delivery.outcome == "ack"), None)
+
+
+def _told(by_place: Mapping[Place, list[Delivery]], value: str) -> str:
+    """The story of one message, for a violation."""
+    told = [f"{one.consumer} {one.token} from {one.began:.3f}: {one.outcome}" for history in by_place.values() for one in history if one.value == value]
+    return ", ".join(told) or "never delivered"
 
 
 def _twice(by_place: Mapping[Place, list[Delivery]]) -> list[str]:
@@ -97,19 +111,21 @@ def _twice(by_place: Mapping[Place, list[Delivery]]) -> list[str]:
     return [f"{value}: {sorted(found)}" for value, found in places.items() if len(found) > 1]
 
 
-def _overlaps(by_place: Mapping[Place, list[Delivery]], gone: Mapping[str, float]) -> list[str]:
+def _overlaps(by_place: Mapping[Place, list[Delivery]], gone: Mapping[str, Absence]) -> list[str]:
     found: list[str] = []
     for place, history in by_place.items():
         for earlier, later in zip(history, history[1:], strict=False):
-            if earlier.outcome == "ack" or later.token <= earlier.token or later.began < _held_until(earlier, gone):
+            was_done = earlier.outcome == "ack" and earlier.consumer not in gone
+            if was_done or later.token <= earlier.token or later.began < _held_until(earlier, gone):
                 found.append(f"{place}: {earlier.consumer} {earlier.token} {earlier.outcome}, then {later.consumer} {later.token}")
     return found
 
 
-def _held_until(delivery: Delivery, gone: Mapping[str, float]) -> float:
+def _held_until(delivery: Delivery, gone: Mapping[str, Absence]) -> float:
     """When its holder stopped working on it: because it knew better, or because it was killed or stopped."""
-    went = gone.get(delivery.consumer, inf)
-    return min(inf if delivery.ended is None else delivery.ended, went if went >= delivery.began else inf)
+    went, back = gone.get(delivery.consumer, (inf, inf))
+    known = inf if delivery.ended is None else delivery.ended
+    return min(known, went) if delivery.began <= back + NOTICE else known
 
 
 def _disorder(done: Iterable[Delivery]) -> list[str]:
