@@ -70,6 +70,11 @@ class RangeSet:
         """The lowest range, or None."""
         return (self._starts[0], self._stops[0]) if self._starts else None
 
+    @property
+    def end(self) -> int:
+        """One past the highest integer, 0 if there is none."""
+        return self._stops[-1] if self._stops else 0
+
     def covered(self, start: int, stop: int) -> int:
         """How many integers of [start, stop) are in the set."""
         index = max(bisect_right(self._starts, start) - 1, 0)

@@ -1,0 +1,52 @@
+"""Who sleeps, who is woken, whose turn it is."""
+
+from __future__ import annotations
+
+from zmqmq.core.commands import Hello
+from zmqmq.core.hub import Hub
+from zmqmq.core.sessions import Session
+
+
+def session(name: str) -> Session:
+    return Session(name.encode(), Hello((1, 1), name, 1, name, 0.0, "test"), 10.0, 0.0)
+
+
+def sleeping(count: int) -> tuple[Hub, list[Session]]:
+    hub, sessions = Hub(1, "t", "g"), [session(f"c{index}") for index in range(count)]
+    for sleeper in sessions:
+        hub.sleep(sleeper)
+    return hub, sessions
+
+
+def test_as_many_are_woken_as_are_needed_the_longest_asleep_first() -> None:
+    hub, sessions = sleeping(5)
+    assert hub.wake(2) == sessions[:2]
+    assert hub.wake(2) == [], "two are on their way"
+    assert hub.wake(3) == sessions[2:3]
+    assert hub.wake(100) == sessions[3:]
+
+
+def test_who_pulls_is_neither_asleep_nor_on_its_way() -> None:
+    hub, sessions = sleeping(3)
+    hub.wake(1)
+    hub.rouse(sessions[0])
+    assert hub.wake(1) == [sessions[1]]
+
+
+def test_who_goes_to_sleep_again_is_the_last_to_be_woken() -> None:
+    hub, sessions = sleeping(3)
+    hub.sleep(sessions[0])
+    assert hub.wake(3) == [sessions[1], sessions[2], sessions[0]]
+
+
+def test_who_leaves_is_not_woken() -> None:
+    hub, sessions = sleeping(2)
+    hub.subscribers = {sleeper.client_id: sleeper for sleeper in sessions}
+    hub.leave(sessions[0])
+    assert hub.wake(5) == [sessions[1]] and list(hub.subscribers) == ["c1"]
+
+
+def test_nothing_is_offered_while_consumers_are_awaited() -> None:
+    hub = Hub(1, "t", "g")
+    hub.reclaim["c"] = 5.0
+    assert hub.offer() == 0

@@ -1,0 +1,95 @@
+"""A client's life with the broker, second by second."""
+
+from __future__ import annotations
+
+import pytest
+
+from zmqmq.core.commands import Hello, Pull
+from zmqmq.core.names import NAME_LENGTH_MAX
+from zmqmq.core.sessions import Session, SessionTable
+from zmqmq.errors import InvalidName, Overloaded
+
+
+def hello(client: str = "c", epoch: int = 1, timeout: float = 0.0) -> Hello:
+    return Hello((1, 1), client, epoch, client, timeout, "test")
+
+
+def opened(table: SessionTable, address: bytes, greeting: Hello, now: float = 0.0) -> Session:
+    session, _ = table.open(address, greeting, now)
+    assert session is not None
+    return session
+
+
+def test_a_session_is_found_by_address_and_by_client() -> None:
+    table = SessionTable(10.0, 10)
+    session = opened(table, b"1", hello())
+    assert table.of("c") is session
+    assert (len(table), list(table)) == (1, [session])
+    table.remove(session)
+    assert len(table) == 0
+
+
+def test_a_higher_epoch_takes_the_session_over_and_keeps_it() -> None:
+    table = SessionTable(10.0, 10)
+    session = opened(table, b"1", hello(epoch=1))
+    session.pull = Pull(1, 1, 1)
+    taken, replaced = table.open(b"2", hello(epoch=2), 5.0)
+    assert taken is session and replaced == b"1" and session.pull is None
+    assert table.at(b"1") is None and table.at(b"2") is session
+
+
+def test_an_older_epoch_gets_no_session() -> None:
+    table = SessionTable(10.0, 10)
+    opened(table, b"2", hello(epoch=2))
+    assert table.open(b"1", hello(epoch=1), 0.0) == (None, None)
+    assert table.at(b"2") is not None
+
+
+def test_a_second_hello_on_the_same_connection_replaces_nobody() -> None:
+    table = SessionTable(10.0, 10)
+    opened(table, b"1", hello())
+    assert table.open(b"1", hello(), 1.0)[1] is None
+
+
+@pytest.mark.parametrize("asked, granted", [(0.0, 10.0), (-3.0, 10.0), (0.1, 0.5), (20.0, 20.0), (1e9, 300.0)])
+def test_the_session_timeout_is_granted_within_bounds(asked: float, granted: float) -> None:
+    assert opened(SessionTable(10.0, 10), b"1", hello(timeout=asked)).timeout == granted
+
+
+def test_there_is_a_limit_on_sessions_and_it_has_a_name() -> None:
+    table = SessionTable(10.0, 1)
+    opened(table, b"1", hello())
+    with pytest.raises(Overloaded, match="max_sessions"):
+        table.open(b"2", hello("d"), 0.0)
+    opened(table, b"3", hello(epoch=2))
+
+
+@pytest.mark.parametrize("greeting", [hello(""), hello("x" * (NAME_LENGTH_MAX + 1)), Hello((1, 1), "c", 1, "n" * 999, 0.0, "s")])
+def test_a_client_must_call_itself_something_short(greeting: Hello) -> None:
+    with pytest.raises(InvalidName):
+        SessionTable(10.0, 10).open(b"1", greeting, 0.0)
+
+
+def test_silence_ends_a_session_and_any_sign_of_life_keeps_it() -> None:
+    table = SessionTable(3.0, 10)
+    quiet, lively = opened(table, b"1", hello("quiet")), opened(table, b"2", hello("lively"))
+    for tenth in range(36):
+        lively.heard = tenth / 10
+        lost = table.sweep(tenth / 10)
+        assert lost == ([quiet] if tenth > 30 else [])
+
+
+def test_after_a_pause_of_the_broker_nobody_is_blamed() -> None:
+    table = SessionTable(3.0, 2000)
+    sessions = [opened(table, str(index).encode(), hello(f"c{index}")) for index in range(1000)]
+    table.sweep(0.5)
+    assert table.sweep(600.0) == []
+    assert table.paused == 599.5
+    assert table.sweep(602.0) == [] and table.paused == 0.0
+    assert table.sweep(603.5) == sessions, "who stays silent after it is lost"
+
+
+def test_a_wake_up_name_belongs_to_the_client_and_has_eight_bytes() -> None:
+    table = SessionTable(10.0, 10)
+    first, second = opened(table, b"1", hello("a")), opened(table, b"2", hello("b"))
+    assert len(first.wake_name) == 8 and first.wake_name != second.wake_name
