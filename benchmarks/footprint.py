@@ -26,6 +26,8 @@ from zmqmq import Admin, Producer
 
 MIB = 1 << 20
 CONNECT_SECONDS = 60.0
+SETTLE_SECONDS = 3.0
+"""In which what connecting has stirred up comes to rest."""
 IMPORTS = 7
 """Interpreters started to time the import."""
 KNOCKS = 20
@@ -55,7 +57,7 @@ def importing() -> Iterator[Figure]:
 
 def sensor(broker: Broker) -> Iterator[Figure]:
     """The memory of a sensor's process."""
-    with Child([str(ROOT / "run_sensor.py"), "temp", "bench", "0.05", "--brokers", broker.endpoint], "the sensor") as child:
+    with Child([str(ROOT / "run_sensor.py"), "temp", "bench", "0.02", "--brokers", broker.endpoint], "the sensor") as child:
         for _ in range(40):
             child.line(10)
         yield Figure("memory of a sensor", child.rss / MIB, "MiB", 45)
@@ -69,7 +71,7 @@ def idling(broker: Broker, consumers: int, seconds: float) -> Iterator[Figure]:
     with Crowd(broker.endpoint, parts) as crowd, Producer(broker.endpoint) as producer:
         if not crowd.serve(CONNECT_SECONDS, lambda: crowd.is_open):
             raise BenchmarkFailed("not all consumers could connect")
-        crowd.serve(3.0)
+        crowd.serve(min(SETTLE_SECONDS, seconds))
         before, began = broker.cpu_seconds, time.monotonic()
         crowd.serve(seconds)
         yield Figure(f"broker with {consumers} idle consumers", 100 * (broker.cpu_seconds - before) / (time.monotonic() - began), "% of a core", 2)

@@ -10,6 +10,7 @@ import random
 import struct
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from zmqmq import Consumer, PendingSettlement, Producer
 POOL = 256
 TAKE = 1000
 """Messages that a consumer takes at a time."""
+CHECKED = 100
+"""The last acknowledgements, whose confirmations a consumer waits for; they are confirmed in order."""
 PATIENCE = 60.0
 """Seconds without a message after which a consumer gives up."""
 _STAMP = struct.Struct("<d")
@@ -57,7 +60,7 @@ def produce(endpoint: str, topic: str, size: int, count: int, keys: int) -> Resu
 
 def consume(endpoint: str, topic: str, count: int, asleep: bool) -> Result:
     """Takes and acknowledges `count` messages; ends when all acknowledgements are confirmed. `asleep`: waits for messages before it is ready."""
-    pending: list[PendingSettlement] = []
+    pending: deque[PendingSettlement] = deque(maxlen=CHECKED)
     with Consumer(endpoint, topic, group="bench") as consumer:
         if asleep:
             consumer.receive_many(1, timeout=0)
@@ -71,7 +74,10 @@ def consume(endpoint: str, topic: str, count: int, asleep: bool) -> Result:
             left -= len(messages)
         for settlement in pending:
             settlement.result(PATIENCE)
-        return {"began": began, "ended": time.monotonic()}
+        ended = time.monotonic()
+        if consumer.lost:
+            raise RuntimeError(f"{consumer.lost} leases were lost")
+        return {"began": began, "ended": ended}
 
 
 def single(endpoint: str, topic: str, size: int, count: int) -> Result:
