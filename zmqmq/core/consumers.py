@@ -270,7 +270,10 @@ class Consumers:
             else:
                 recalls = queue.release(lease, valid, self.context.wall)
             self.recall(session, hub, partition, recalls)
-        return [offset for offset in wanted if offset not in set(valid)] if len(valid) < len(wanted) else []
+        if len(valid) == len(wanted):
+            return []
+        held = set(valid)
+        return [offset for offset in wanted if offset not in held]
 
     def recall(self, session: Session, hub: Hub, partition: Partition, recalls: Iterable[Recall]) -> None:
         """Tells the consumer what it does not hold any more."""

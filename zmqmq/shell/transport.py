@@ -130,7 +130,7 @@ class Transport:
 
     def _try(self, address: bytes, frame: bytes) -> bool:
         try:
-            self._router.send_multipart((address, frame), zmq.DONTWAIT, copy=len(frame) < 65536)
+            self._router.send_multipart((address, frame), zmq.DONTWAIT)  # copied: sending large frames without a copy was measured to cost more
         except zmq.Again:
             return False
         except zmq.ZMQError as error:
