@@ -124,7 +124,7 @@ class Partition:
         self.writes.append(PutEpoch(self.log.log_id, epoch, self.log.end))
         self.append_operation(operations.Opened(epoch, broker))
         for queue in self.queues.values():
-            queue.cursor = queue.state.settled.floor
+            queue.rewind()
         self.revived = [(name, sorted(queue.state.revived)) for name, queue in self.queues.items() if queue.state.revived]
 
     def add_queue(self, state: GroupState) -> Queue:

@@ -62,7 +62,8 @@ class Queue:
         self.random = random
         self.closing = False
         """The group is being deleted."""
-        self.cursor = state.settled.floor
+        self.cursor = self.reached = 0
+        self.rewind()
         self.book = LeaseBook()
         self.gates = Gates()
         self.loose: list[int] = []  # heap: returned messages without a key, ready again
@@ -83,7 +84,9 @@ class Queue:
         return unread + len(self.loose) + len(self.gates.ready())
 
     def is_full(self) -> bool:
-        """Too much is unsettled: reading on waits until the oldest settle."""
+        """Too much is unsettled: reading on waits until the oldest settle. What was read by an earlier leadership is read again regardless."""
+        if self.cursor < self.reached:
+            return False
         waiting = max(self.gates.waiting, len(self.state.failures))
         return len(self.state.settled.ranges) >= self.limits.max_holes or waiting >= self.limits.max_waiting
 
@@ -109,6 +112,12 @@ class Queue:
         if gate.due > wall:
             self.retries.push(gate.due, gate.key)
         return self.gates.review(gate, wall)
+
+    def rewind(self) -> None:
+        """Begins to read at the floor, as a new leadership does."""
+        state = self.state
+        self.cursor = state.settled.floor
+        self.reached = max(state.settled.ranges.end, max(state.failures, default=-1) + 1)
 
     # --- settling --------------------------------------------------------------------------------------------------
 
@@ -310,5 +319,5 @@ class Queue:
         self.retries = DueHeap()
         self.known.clear()
         self.limbo.clear()
-        self.cursor = self.state.settled.floor
+        self.rewind()
         return recalls
