@@ -6,7 +6,10 @@ nothing is left and the lag is 0. A failure names the seed; `run(seed)` replays 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -14,6 +17,7 @@ from tests.core.world import World
 from zmqmq.core.admin_commands import AskLag, DeadList, Done, LagReport, ListDead, Replay
 from zmqmq.core.commands import Delivery, HeldLease, Hello, KeptLease, Lot, Pull, Recalled, Refused, Settle, Settled, Settlement, Subscribed, WhoAreYou
 from zmqmq.core.model import GroupLimits, TopicSettings
+from zmqmq.shell.storage import Storage
 
 STEPS = 250
 PARTITIONS = 2
@@ -36,10 +40,11 @@ class Client:
 class Oracle:
     """Knows what was produced and what each consumer may hold."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, open_storage: Callable[[], Any] | None = None) -> None:
         self.rng = Random(seed)
         self.world = World(
             seed,
+            open_storage=open_storage,
             default_partitions=PARTITIONS,
             defaults=TopicSettings(retry_delay=0.5, max_attempts=3, max_processing_time=60.0),
             group_limits=GroupLimits(max_holes=50, max_waiting=100),
@@ -301,8 +306,8 @@ class Oracle:
         assert all(entry.lag == 0 for entry in report.partitions), f"lag remains: {report}"
 
 
-def run(seed: int) -> None:
-    oracle = Oracle(seed)
+def run(seed: int, open_storage: Callable[[], Any] | None = None) -> None:
+    oracle = Oracle(seed, open_storage)
     for _ in range(STEPS):
         oracle.step()
     oracle.heal()
@@ -317,3 +322,8 @@ def test_random_consumers_faults_and_restarts_keep_the_promises(block: int) -> N
             run(seed)
         except AssertionError as error:
             raise AssertionError(f"seed {seed}: {error}") from error
+
+
+@pytest.mark.parametrize("seed", range(1000, 1006))
+def test_the_same_on_a_real_sqlite_store(seed: int, tmp_path: Path) -> None:
+    run(seed, lambda: Storage.open(tmp_path / "data", ballast_bytes=1 << 20))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from random import Random
 from typing import Any, TypeVar
 
@@ -39,9 +40,11 @@ WALL = 1_700_000_000.0
 class World:
     """One broker, its disk, its clock, and what it has sent to whom."""
 
-    def __init__(self, seed: int = 0, disk: MemoryDisk | None = None, **settings: Any) -> None:
+    def __init__(self, seed: int = 0, disk: MemoryDisk | None = None, open_storage: Callable[[], Any] | None = None, **settings: Any) -> None:
+        """`open_storage` gives another store than the one in memory, the same content each time."""
         self.rng = Random(seed)
         self.disk = disk or MemoryDisk()
+        self._open_storage = open_storage or (lambda: MemoryStorage.open(self.disk))
         self.now = 100.0
         self.settings: dict[str, Any] = {
             "default_partitions": 1,
@@ -57,7 +60,7 @@ class World:
     # --- the broker ------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        self.storage = MemoryStorage.open(self.disk)
+        self.storage = self._open_storage()
         settings = NodeSettings(
             broker_id="broker-1",
             cluster_id=self.storage.cluster_id,
@@ -73,7 +76,7 @@ class World:
 
     def crash(self) -> None:
         """The process dies; what was committed stays. Nobody is told."""
-        self.storage.crash()
+        getattr(self.storage, "crash", self.storage.close)()
         self.mail.clear()
         self.start()
 
