@@ -132,6 +132,7 @@ class Applier:
 
     def _matured(self, operation: op.Matured) -> None:
         self.partition.delayed -= len(operation.offsets)
+        self.partition.matured += operation.offsets
         self.partition.next_due = float("-inf") if self.partition.delayed > 0 else float("inf")
         self.partition.writes.append(DropDelayed(self.partition.log.log_id, operation.offsets))
 

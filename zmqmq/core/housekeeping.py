@@ -71,7 +71,7 @@ class Housekeeping:
         """Notes when these partitions need attention next."""
         for partition in partitions:
             if partition.next_due == float("-inf"):
-                found = self.context.reader.due(partition.log.log_id, float("inf"), 1)
+                found = self._next_delayed(partition, float("inf"), 1)
                 partition.next_due = found[0][1] if found else float("inf")
             if self.context.storage_full:  # nothing may be appended: look again later
                 partition.next_due = max(partition.next_due, self.context.wall + SWEEP_INTERVAL)
@@ -122,10 +122,15 @@ class Housekeeping:
         for queue in partition.queues.values():
             queue.mature(context.wall)
         if partition.next_due <= context.wall and not context.storage_full:
-            due = [offset for offset, _ in context.reader.due(partition.log.log_id, context.wall, MATURE_STEP)]
+            due = [offset for offset, _ in self._next_delayed(partition, context.wall, MATURE_STEP)]
             if due:
                 partition.mature(due, context.reader.read_offsets(partition.log.log_id, sorted(due)), context.wall)
                 partition.next_due = float("inf")  # asked again when this is committed
+
+    def _next_delayed(self, partition: Partition, until: float, limit: int) -> list[tuple[int, float]]:
+        """The next delayed messages, without those that have matured already."""
+        found = self.context.reader.due(partition.log.log_id, until, limit + len(partition.maturing))
+        return [entry for entry in found if entry[0] not in partition.maturing][:limit]
 
     def _sweep(self) -> None:
         self._sweep_sessions()

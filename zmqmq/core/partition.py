@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from zmqmq.core import operations
 from zmqmq.core.appliers import Applier
+from zmqmq.core.columns import size_of, size_undelayed, without_front
 from zmqmq.core.commands import Produce
 from zmqmq.core.dedup import ProducerState, ProducerTable
 from zmqmq.core.group import GroupState
@@ -80,6 +81,10 @@ class Partition:
         """(group, member, lease, offsets) that consumers have to be told."""
         self.revived: list[tuple[str, list[int]]] = []
         """(group, offsets) of replayed letters whose keys must be read before they can wait in order."""
+        self.maturing: set[int] = set()
+        """Delayed messages that have got their place in the log while storage still lists them as due."""
+        self.matured: list[int] = []
+        """Those of them that the next turn's writes take off that list."""
         self.time = 0.0
         """Broker time of this turn."""
         self.closed = False
@@ -116,6 +121,7 @@ class Partition:
                 self._count(1, record.size)
             else:
                 self.delayed += 1
+                self.next_due = float("-inf")  # ask storage
 
     def lead(self, epoch: int, broker: str, wall: float) -> None:
         """Begins a leadership."""
@@ -163,11 +169,11 @@ class Partition:
         if repeated == count:
             self._repeat(offset, count, wall, confirm, refuse)
             return
-        fresh = self._without_front(batch, repeated) if repeated else batch
+        fresh = without_front(batch, repeated) if repeated else batch
         first = self._append_batch(fresh, wall)
         before = self.producers.accept(batch.producer, fresh.sequence, count - repeated, first, wall)
         delayed = sum(1 for delay in fresh.delays or () if delay)
-        size = _size(fresh.values, fresh.keys, fresh.headers) if not delayed else _size_undelayed(fresh)
+        size = size_of(fresh.values, fresh.keys, fresh.headers) if not delayed else size_undelayed(fresh)
         self.pending_size += size
         self._batches.append(
             Batch(self.log.end, count - repeated, size, first - repeated, wall, batch.producer, before, confirm, refuse, delayed)
@@ -179,25 +185,6 @@ class Partition:
             self._waiters.append((self.log.committed, lambda: confirm(offset, wall)))
         else:
             self._batches.append(Batch(self.log.end, 0, 0, offset, wall, 0, None, confirm, refuse, 0))
-
-    @staticmethod
-    def _without_front(batch: Produce, count: int) -> Produce:
-        """The part of a batch that is not in the log yet."""
-        cut = slice(count, None)
-        return Produce(
-            batch.id,
-            batch.topic,
-            batch.partition,
-            batch.epoch,
-            batch.producer,
-            batch.sequence + count,
-            batch.oldest,
-            batch.values[cut],
-            batch.crcs[cut],
-            batch.keys[cut] if batch.keys else None,
-            batch.headers[cut] if batch.headers else None,
-            batch.delays[cut] if batch.delays else None,
-        )
 
     def _append_batch(self, batch: Produce, wall: float) -> int:
         count = len(batch.values)
@@ -226,12 +213,13 @@ class Partition:
     def mature(self, due: Sequence[int], rows: Sequence[Row], wall: float) -> None:
         """Delayed messages whose time has come get their place in the log now."""
         self.append_operation(operations.Matured(list(due)))
+        self.maturing.update(due)
         if not rows:
             return
         _, _, keys, headers, values, crcs = zip(*rows, strict=True)
         first = self.log.give(len(rows))
         self.writes.append(AppendMessages(self.log.log_id, first, self.log.epoch, wall, 0, 0, values, crcs, keys, headers))
-        self._batches.append(Batch(self.log.end, len(rows), _size(values, keys, headers), first, wall, 0, None, None, None, 0))
+        self._batches.append(Batch(self.log.end, len(rows), size_of(values, keys, headers), first, wall, 0, None, None, None, 0))
 
     def pending_messages(self) -> int:
         """Messages of this turn that can be delivered when it is committed."""
@@ -264,7 +252,10 @@ class Partition:
                 self.producers.undo(batch.producer, batch.before)
             if batch.refuse:
                 batch.refuse(error)
-        dropped = {offset for offset, operation in self._operations if isinstance(operation, operations.Matured)}
+        matured = [(offset, operation) for offset, operation in self._operations if isinstance(operation, operations.Matured)]
+        dropped = {offset for offset, _ in matured}
+        for _, operation in matured:
+            self.maturing.difference_update(operation.offsets)
         self._operations = deque(entry for entry in self._operations if entry[0] not in dropped)
         if dropped:
             self.next_due = float("-inf")  # ask storage again when it is due
@@ -273,6 +264,8 @@ class Partition:
     def persisted(self, wall: float) -> int:
         """The turn is on disk: confirms, applies, opens gates. Returns how many things became deliverable."""
         self.log.persisted(self.log.end)
+        self.maturing.difference_update(self.matured)
+        self.matured.clear()
         self.time = wall
         self.pending_size = fresh = 0
         while self._batches or self._operations:
@@ -325,23 +318,3 @@ class Partition:
     def is_dirty(self) -> bool:
         """Is there anything that the last snapshot does not say?"""
         return self.applied < self.log.committed
-
-
-def _size(values: Sequence[bytes], keys: Sequence[bytes | None] | None, headers: Sequence[str | None] | None) -> int:
-    """Bytes of a batch."""
-    size = sum(map(len, values))
-    if keys:
-        size += sum(len(key) for key in keys if key)
-    if headers:
-        size += sum(len(text.encode()) for text in headers if text)
-    return size
-
-
-def _size_undelayed(batch: Produce) -> int:
-    """Bytes of those messages of a batch that can be delivered now."""
-    chosen = [index for index, delay in enumerate(batch.delays or ()) if not delay]
-    return _size(
-        [batch.values[index] for index in chosen],
-        [batch.keys[index] for index in chosen] if batch.keys else None,
-        [batch.headers[index] for index in chosen] if batch.headers else None,
-    )
