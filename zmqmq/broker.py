@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import random
+from typing import NamedTuple
 
 import zmq
 from structlog.typing import FilteringBoundLogger
@@ -47,24 +48,42 @@ ROOM_INTERVAL = 1.0
 SOFTWARE = f"zmqmq {VERSION} (Python {platform.python_version()}, libzmq {zmq.zmq_version()})"
 
 
-class Broker:
-    """One broker. `open` makes it listen, `run` serves until `stop`, `close` gives everything back."""
+class Shells(NamedTuple):
+    """All that a broker touches the world with. A simulator passes its own."""
 
-    def __init__(self, config: BrokerConfig, log: FilteringBoundLogger | None = None) -> None:
+    storage: Storage
+    transport: Transport
+    clock: Clock
+    coordination: Coordination
+    random: Callable[[], float]
+    log: FilteringBoundLogger
+    metrics: Metrics | None = None
+
+
+def open_shells(config: BrokerConfig) -> Shells:
+    """The real ones: locks and opens the data directory, listens. What was taken is given back if something later cannot be had."""
+    with contextlib.ExitStack() as undo:
+        storage = Storage.open(Path(config.data), ballast_bytes=config.ballast_bytes)
+        undo.callback(storage.close)
+        metrics = Metrics(config.metrics) if config.metrics.enabled else None
+        if metrics is not None:
+            undo.callback(metrics.stop)
+        transport = Transport(config.bind, config.wake_bind_endpoint, max_frame_bytes(config.limits), config.max_sessions)
+        undo.pop_all()
+    coordination = Standalone(storage.cluster_id, config.broker_id, storage.incarnation)
+    return Shells(storage, transport, Clock(), coordination, random, open_log(config.log, config.broker_id), metrics)
+
+
+class Broker:
+    """One broker. `open` takes over what is stored, `run` serves until `stop`, `close` gives everything back."""
+
+    def __init__(self, config: BrokerConfig, shells: Shells | None = None) -> None:
+        """Listens from now on, and answers from `open` on. Raises ConfigError, StorageError and its kinds."""
         self.config = config
-        self.log = log or open_log(config.log, config.broker_id)
-        self.storage = Storage.open(Path(config.data), ballast_bytes=config.ballast_bytes)
-        self.clock = Clock()
-        with contextlib.ExitStack() as undo:  # what was taken is given back if something later cannot be had
-            undo.callback(self.storage.close)
-            self.metrics = Metrics(config.metrics) if config.metrics.enabled else None
-            if self.metrics is not None:
-                undo.callback(self.metrics.stop)
-            self.transport = Transport(config.bind, config.wake_bind_endpoint, max_frame_bytes(config.limits), config.max_sessions)
-            undo.pop_all()
-        identity = self.storage.identity
-        self.coordination: Coordination = Standalone(identity.cluster_id, config.broker_id, identity.incarnation)
-        self.node = Node(self._settings(), self.storage.reader, random)
+        shells = shells or open_shells(config)
+        self.storage, self.transport, self.clock = shells.storage, shells.transport, shells.clock
+        self.coordination, self.log, self.metrics = shells.coordination, shells.log, shells.metrics
+        self.node = Node(self._settings(), self.storage.reader, shells.random)
         self._carried: list[Write] = []
         self._stopping = False
         self._full = False
