@@ -12,6 +12,7 @@ refused, and the broker goes on until there is room.
 from __future__ import annotations
 
 import contextlib
+import gc
 import platform
 import signal
 import sys
@@ -45,6 +46,8 @@ TURN_BYTES = 8 << 20
 """Bytes taken in one turn; the ballast must hold as much."""
 ROOM_INTERVAL = 1.0
 """Seconds between looks for room while the disk is full."""
+COLLECT_AFTER = 100_000
+"""Objects made and not freed after which Python looks for unreachable cycles."""
 SOFTWARE = f"zmqmq {VERSION} (Python {platform.python_version()}, libzmq {zmq.zmq_version()})"
 
 
@@ -265,6 +268,13 @@ def signals(stop: Callable[[], None], wake_descriptor: int) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _calm_collector() -> None:
+    """Messages are no cycles and go by counting; looking for cycles every 700 of them was measured to take a tenth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, 20, 100)
+
+
 def run(config: BrokerConfig) -> int:
     """Runs a broker in the foreground until a signal stops it; returns the exit code. Mistakes become one line on standard error."""
     try:
@@ -275,6 +285,7 @@ def run(config: BrokerConfig) -> int:
     try:
         with signals(broker.stop, broker.transport.wake_descriptor):
             broker.open()
+            _calm_collector()
             print(f"zmqmq {VERSION} broker {config.broker_id} ready on {config.endpoint}, data in {config.data}", flush=True)
             broker.run()
             broker.close()

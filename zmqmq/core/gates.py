@@ -18,6 +18,9 @@ from collections.abc import Iterable, Iterator
 
 from zmqmq.core.leases import Holder
 
+_NONE_BEHIND: deque[int] = deque()
+"""Shared by all gates with nothing behind them and never changed: most have nothing, and a deque of their own would be 600 bytes."""
+
 
 class Gate:
     """The state of one key in one group and partition."""
@@ -31,7 +34,7 @@ class Gate:
         """Messages of the key that are leased or whose settling is not committed."""
         self.returning = 0
         """Failed messages whose failure is not committed yet: nothing of the key may be granted."""
-        self.behind: deque[int] = deque()
+        self.behind = _NONE_BEHIND
         """Offsets that wait for this key, ascending."""
         self.due = 0.0
         """Broker time before which the first one behind is not delivered."""
@@ -59,8 +62,14 @@ class Gate:
             count = len(merged) - len(self.behind)
             self.behind = deque(merged)
             return count
-        self.behind.extendleft(reversed(returned))
+        self.own_behind().extendleft(reversed(returned))
         return len(returned)
+
+    def own_behind(self) -> deque[int]:
+        """The offsets behind this gate, to be added to."""
+        if self.behind is _NONE_BEHIND:
+            self.behind = deque()
+        return self.behind
 
 
 class Gates:
@@ -90,7 +99,7 @@ class Gates:
 
     def pass_over(self, gate: Gate, offset: int) -> None:
         """The message must wait for its key."""
-        gate.behind.append(offset)
+        gate.own_behind().append(offset)
         self.waiting += 1
         if gate.owner is not None:
             gate.owner.more[gate.key] = None
