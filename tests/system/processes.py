@@ -179,7 +179,7 @@ class Programs:
         return program
 
     def broker(self, data: Path, **settings: object) -> BrokerProcess:
-        """Starts a broker on free ports and waits until it is ready. `settings` are its keys, with __ for sections."""
+        """Starts a broker on free ports and waits until it is ready. `settings` are its keys, with __ for sections; {next_port} is the one for wake-ups."""
         return BrokerProcess(self, data, settings)
 
     def __enter__(self) -> Self:
@@ -200,7 +200,7 @@ class BrokerProcess:
         self.data = data
         self.port = free_ports()
         quick: dict[str, object] = {"session_timeout_seconds": 3, "ballast_bytes": 1 << 20}
-        self._environ = {f"ZMQMQ_{key.upper()}": str(value) for key, value in (quick | settings).items()}
+        self._environ = {f"ZMQMQ_{key.upper()}": str(value).format(next_port=self.port + 1) for key, value in (quick | settings).items()}
         self.program = self._start()
 
     @property
