@@ -47,7 +47,7 @@ except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(
         f"zmqmq.testing starts a real broker and needs its libraries ({missing.name} is missing): pip install 'zmqmq[broker]'", name=missing.name
     ) from missing
-from zmqmq.errors import CallerError, ConfigError, DeadlineExceeded, InvalidValue, ZmqmqError
+from zmqmq.errors import CallerError, ConfigError, DeadlineExceeded, InvalidValue
 
 START_TIMEOUT = 10.0
 """Seconds that a broker may take to open its data."""
@@ -156,7 +156,7 @@ class _Runner:
         self._config = config
         self._crash = False
         self._started: queue.SimpleQueue[Broker | BaseException] = queue.SimpleQueue()
-        self._failure: ZmqmqError | None = None
+        self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._live, name="zmqmq-test-broker", daemon=True)
         self._thread.start()
         try:
@@ -196,7 +196,7 @@ class _Runner:
                 broker.abandon()
             else:
                 broker.close()
-        except ZmqmqError as error:
+        except BaseException as error:
             self._failure = error
             self._started.put(error)
             broker.abandon()

@@ -38,19 +38,14 @@ def consume(
     if no_ack and (follow or (count or 0) > MAX_PEEKED):
         leave(exits.USAGE, f"--no-ack holds what it prints: at most --count {MAX_PEEKED}, and no --follow")
     most = min(count or MAX_PEEKED, MAX_PEEKED) if no_ack else count
-    peeked: list[Message] = []
     taken = 0
     prefetch = min(most or link.config.prefetch, link.config.prefetch)
     with Consumer(link.brokers, topic, group=group, start=start, create_topics=create, prefetch=prefetch) as consumer:
         for message in receive(consumer, most, None if follow else timeout):
             show(message, link.json)
             taken += 1
-            if no_ack:
-                peeked.append(message)
-            else:
+            if not no_ack:  # what is not settled goes back, uncounted, when the consumer closes
                 settle(message)
-        for message in peeked:
-            message.release()
     if not link.json and sys.stderr.isatty():
         complain(f"{taken} messages{' (put back)' if no_ack else ''}")
 

@@ -197,10 +197,14 @@ class Housekeeping:
         each group has not settled is counted here, and nothing of the turn may change it afterwards."""
         deleting, self._deleting = self._deleting, {}
         for partition, idle in deleting.items():
-            trim = None if partition.closed else plan_trim(partition, self.context.reader, self.context.wall, idle)
+            tight = self.context.storage_full
+            trim = None if partition.closed else plan_trim(partition, self.context.reader, self.context.wall, idle, tight)
             if trim is not None:
                 self.context.touch(partition).append_operation(trim)
                 self._dirty.setdefault(partition, self.context.now)
+                if tight:  # the disk carries one small deletion at a time: the next one follows in the next turn
+                    self._deleting = deleting
+                    return
 
     def _drop_old_letters(self, partition: Partition) -> None:
         """Keeps the dead letters of each group within max_dead_letters."""

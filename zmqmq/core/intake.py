@@ -6,7 +6,7 @@ from zmqmq.core.accept import check_batch, check_room
 from zmqmq.core.catalogue import Catalogue
 from zmqmq.core.commands import Describe, Produce, Produced
 from zmqmq.core.context import Context
-from zmqmq.core.partition import Partition
+from zmqmq.core.partition import TIME_OF_RECORD, Partition
 from zmqmq.core.sessions import Session
 from zmqmq.errors import InvalidValue, NotLeader, StorageFull, ZmqmqError
 
@@ -39,6 +39,9 @@ class Intake:
         context = self.context
 
         def confirm(offset: int, time: float) -> None:
+            if time == TIME_OF_RECORD:
+                rows = context.reader.read_offsets(partition.log.log_id, [offset])
+                time = rows[0].time if rows else context.wall
             context.counters.accepted += len(command.values)
             context.send(session, Produced(command.id, offset, time))
 

@@ -43,7 +43,7 @@ class TopicSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_processing_time: Annotated[float, Meta(gt=0)] = 1800.0
     """How long a consumer may hold one message, however alive it is."""
     max_dead_letters: Positive = 100_000
-    """Dead letters kept per group and partition; beyond it the oldest is dropped, and counted."""
+    """Dead letters kept per group and partition; beyond it the oldest is dropped."""
     min_in_sync: Annotated[int, Meta(ge=1, le=9)] = 1
     """In-sync replicas that must hold a message before it is confirmed."""
 

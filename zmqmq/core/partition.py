@@ -40,6 +40,8 @@ SNAPSHOT_RECORDS = 20_000
 """Records after which the state is written down; bounds what a restart has to replay."""
 Confirm = Callable[[int, float], None]
 """Called with (first offset, time) when a batch is committed."""
+TIME_OF_RECORD = -1.0
+"""In place of the time: it is the one that the record at the offset has."""
 Refuse = Callable[[ZmqmqError], None]
 """Called when a batch that was accepted for this turn could not be stored."""
 
@@ -182,7 +184,7 @@ class Partition:
     def _repeat(self, offset: int, count: int, wall: float, confirm: Confirm, refuse: Refuse) -> None:
         """The first answer again; what came first in this very turn shares the fate of the turn's messages."""
         if 0 <= offset and offset + count <= self.log.committed:
-            self._waiters.append((self.log.committed, lambda: confirm(offset, wall)))
+            self._waiters.append((self.log.committed, lambda: confirm(offset, TIME_OF_RECORD)))
         else:
             self._batches.append(Batch(self.log.end, 0, 0, offset, wall, 0, None, confirm, refuse, 0))
 

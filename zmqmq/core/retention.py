@@ -18,6 +18,10 @@ from zmqmq.core.writes import Reader
 
 STEP_RECORDS = 5_000
 """Records deleted in one step; bounds the stall of one turn to some milliseconds."""
+STEP_BYTES = 2 << 20
+"""Bytes of messages deleted in one step: a transaction writes about as much to the disk as it deletes."""
+TIGHT_BYTES = 128 << 10
+"""The same while the disk is full and only the ballast's room is left."""
 WORTH_RECORDS = 1_000
 """Settled records worth a deletion while the broker is busy; when it is idle every message is."""
 
@@ -34,17 +38,27 @@ class Limit(NamedTuple):
     forced: bool
 
 
-def plan_trim(partition: Partition, reader: Reader, wall: float, idle: bool) -> Trimmed | None:
-    """The next deletion, or None."""
+def plan_trim(partition: Partition, reader: Reader, wall: float, idle: bool, tight: bool = False) -> Trimmed | None:
+    """The next deletion, or None. `tight`: the disk is full."""
     log = partition.log
     limit = _limit(partition, reader, wall)
     stop = min(limit.offset, partition.applied, log.committed, log.start + STEP_RECORDS)
     if stop <= log.start or (not idle and not limit.forced and limit.offset - log.start < WORTH_RECORDS):
         return None
-    messages, size = reader.weigh(log.log_id, log.start, stop)
+    stop, messages, size = _within(partition, reader, stop, TIGHT_BYTES if tight else STEP_BYTES)
     if messages == 0 and stop - log.start < WORTH_RECORDS:
         return None  # a trim is a record itself: do not trim trims
     return Trimmed(stop, messages, size, _dropped(partition, reader, stop) if limit.forced else {})
+
+
+def _within(partition: Partition, reader: Reader, stop: int, most: int) -> tuple[int, int, int]:
+    """A stop, at least one record on, below which are about `most` bytes; with the messages and bytes below it."""
+    start = partition.log.start
+    messages, size = reader.weigh(partition.log.log_id, start, stop)
+    while size > most and stop - start > 1:
+        stop = start + max(1, min((stop - start) * most // size, (stop - start) // 2))
+        messages, size = reader.weigh(partition.log.log_id, start, stop)
+    return stop, messages, size
 
 
 def _limit(partition: Partition, reader: Reader, wall: float) -> Limit:
