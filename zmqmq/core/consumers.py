@@ -194,16 +194,18 @@ class Consumers:
     def _candidates(self, session: Session) -> list[tuple[Hub, Partition, Queue]]:
         """The queues that may have something for the session, by turn."""
         candidates: list[tuple[Hub, Partition, Queue]] = []
-        for number in list(session.queues):
-            hub = self.context.hub_numbers[number]
+        numbers = list(session.queues)
+        for number in numbers[:1]:
             session.queues[number] = session.queues.pop(number)  # the next pull begins with the next hub
+        for number in numbers:
+            hub = self.context.hub_numbers[number]
             if hub.reclaim:
                 continue
             for partition, queue in hub.queues():
                 holder = queue.book.holders.get(session.client_id)
                 if queue.offer(partition.log.committed) or queue.retries or (holder and holder.more):
                     candidates.append((hub, partition, queue))
-        return candidates[1:] + candidates[:1] if len(session.queues) > 1 else candidates
+        return candidates
 
     def _after_reading(self, partition: Partition, queue: Queue) -> None:
         if queue.unread_damage:

@@ -22,8 +22,10 @@ from zmqmq.core.writes import Reader
 
 SCAN_MAX = 20_000
 """Records read on in one pull before the turn ends, however few could be granted."""
+FETCH_STEP = 64
+"""Messages that waited are read so many at a time until there are bytes enough."""
 SHARE = 4
-"""A ready key gets at most 1/SHARE of a pull, so that several keys share it."""
+"""A ready key gets 1/SHARE of a pull, and more only when no other has anything to give."""
 
 
 class Pull:
@@ -43,7 +45,7 @@ class Pull:
         """Up to `credit` messages by ascending offset, held by the consumer from now on; the caller grants the lease."""
         unread = self.queue.cursor < self.committed and not self.queue.is_full()
         picked = self._pick_waiting(max(1, credit // 2) if unread else credit)
-        rows = self._fetch(picked) if picked else []
+        rows = self._fetch(picked, max_bytes) if picked else []
         if self.holder.suspects and rows and rows[0].offset in self.holder.suspects:
             return rows  # a suspect travels alone
         used = sum(len(row.value) for row in rows)
@@ -59,14 +61,23 @@ class Pull:
         """Takes offsets from behind gates and from the loose ones; the gate is held by then."""
         self.queue.mature(self.wall)
         picked: dict[int, Gate | None] = {}
+        if not self._take_from_keys(credit, picked):
+            self._take_loose(credit, picked)
+            while len(picked) < credit and self._own_gates():  # few keys: they may have more than a share each
+                before = len(picked)
+                if self._take_from_keys(credit, picked) or len(picked) == before:
+                    break
+        return picked
+
+    def _take_from_keys(self, credit: int, picked: dict[int, Gate | None]) -> bool:
+        """A share of each key that has something to give; True if a suspect ended the picking."""
         share = max(1, credit // SHARE)
         for gate in [*self._own_gates(), *self.queue.gates.ready()]:
             if len(picked) >= credit:
-                return picked
+                break
             if self._take_from(gate, min(share, credit - len(picked)), picked):
-                return picked
-        self._take_loose(credit, picked)
-        return picked
+                return True
+        return False
 
     def _own_gates(self) -> list[Gate]:
         """Gates of keys that the consumer holds already and that have more for it."""
@@ -119,18 +130,39 @@ class Pull:
         failure = self.queue.state.failures.get(offset)
         return failure is None or failure.due <= self.wall
 
-    def _fetch(self, picked: dict[int, Gate | None]) -> list[Row]:
-        """Reads picked messages; those that are gone (deleted meanwhile) or damaged let their gates go."""
+    def _fetch(self, picked: dict[int, Gate | None], max_bytes: int) -> list[Row]:
+        """Reads picked messages; those that are gone (deleted meanwhile) or damaged let their gates go, those beyond `max_bytes` wait on."""
         offsets = sorted(offset for offset in picked if not self.queue.state.is_settled(offset))
-        rows = self._verified(list(self.reader.read_offsets(self.log_id, offsets)))
-        found = {row.offset for row in rows}
-        for offset, gate in picked.items():
-            if offset not in found:
-                self.holder.suspects.discard(offset)
-                if gate is not None:
-                    gate.let_go()
-                    self.queue.refile(gate, self.wall)
+        rows: list[Row] = []
+        used = reached = 0
+        while reached < len(offsets) and used < max_bytes:
+            read = self._verified(list(self.reader.read_offsets(self.log_id, offsets[reached : reached + FETCH_STEP])))
+            reached += FETCH_STEP
+            rows += read
+            used += sum(len(row.value) for row in read)
+        later = set(offsets[reached:])
+        while len(rows) > 1 and used - len(rows[-1].value) >= max_bytes:
+            row = rows.pop()
+            used -= len(row.value)
+            later.add(row.offset)
+        self._let_go(picked, {row.offset for row in rows}, later)
         return rows
+
+    def _let_go(self, picked: dict[int, Gate | None], granted: set[int], later: set[int]) -> None:
+        """What was picked and is not granted leaves its gate; what comes later waits again."""
+        for offset, gate in picked.items():
+            if offset in granted:
+                continue
+            self.holder.suspects.discard(offset)
+            if gate is not None:
+                gate.let_go()
+                if offset in later:
+                    self.queue.gates.put_back(gate, [offset])
+                self.queue.refile(gate, self.wall)
+                if gate.behind and gate.owner is self.holder:
+                    self.holder.more[gate.key] = None
+            elif offset in later:
+                heapq.heappush(self.queue.loose, offset)
 
     # --- what was not read yet -------------------------------------------------------------------------------------
 

@@ -189,7 +189,7 @@ class Housekeeping:
         idle = context.wall - partition.time >= IDLE_AFTER
         self._deleting[partition] = idle
         self._drop_old_letters(partition)
-        if not partition.is_dirty() and partition.topic.settings.max_age is None:
+        if idle and not partition.is_dirty() and partition.topic.settings.max_age is None:
             self._dirty.pop(partition, None)
 
     def delete(self) -> None:
