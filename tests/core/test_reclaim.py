@@ -1,0 +1,93 @@
+"""What becomes of leases that consumers bring along."""
+
+from __future__ import annotations
+
+from tests.core.acts import Consumer, Producer, lag, partition_of, queue_of
+from tests.core.world import World
+from zmqmq.core.commands import HeldLease
+
+
+def restarted(count: int = 4, key: bytes | None = None) -> tuple[World, Producer, Consumer, list[int], HeldLease]:
+    """A broker that has restarted while a consumer held everything."""
+    world = World()
+    producer, consumer = Producer(world), Consumer(world)
+    producer.send(*[f"{index}".encode() for index in range(count)], key=key)
+    lot = consumer.take()
+    world.crash()
+    producer.connect()
+    return world, producer, consumer, lot.offsets, consumer.holding(lot)
+
+
+def test_what_is_presented_twice_is_kept_once() -> None:
+    world, producer, consumer, offsets, held = restarted()
+    kept = consumer.join([held, held])
+    assert [entry.kept for entry in kept] == [offsets, []]
+    assert queue_of(world).book.held == len(offsets)
+
+
+def test_offsets_that_are_no_messages_are_not_kept() -> None:
+    world, producer, consumer, offsets, held = restarted()
+    kept = consumer.join([HeldLease(0, held.epoch, held.lease, [*offsets, 0, 10_000])])[0]
+    assert kept.kept == offsets
+
+
+def test_a_lease_of_an_epoch_that_never_was_is_not_kept() -> None:
+    world, producer, consumer, offsets, held = restarted()
+    epoch = partition_of(world).log.epoch
+    assert consumer.join([HeldLease(0, epoch + 5, held.lease, offsets)])[0].kept == []
+    assert len(consumer.drain()) == len(offsets)
+
+
+def test_two_consumers_that_present_the_same_message_do_not_both_keep_it() -> None:
+    world, producer, consumer, offsets, held = restarted()
+    thief = Consumer(world, "thief")
+    assert thief.join([held])[0].kept == offsets
+    assert consumer.join([held])[0].kept == []
+    assert consumer.values() == []
+
+
+def test_a_key_is_reclaimed_from_its_first_message_and_goes_on_in_order() -> None:
+    world, producer, consumer, offsets, held = restarted(key=b"k")
+    other = Consumer(world, "other")
+    kept = consumer.join([HeldLease(0, held.epoch, held.lease, offsets[:2])])[0]
+    assert kept.kept == offsets[:2]
+    assert other.values() == []
+    assert consumer.values() == [b"2", b"3"]
+
+
+def test_what_others_were_given_meanwhile_is_lost() -> None:
+    world = World()
+    producer, consumer = Producer(world), Consumer(world, timeout=5.0)
+    other = Consumer(world, "other")
+    producer.send(b"a", b"b")
+    lot = consumer.take(1)
+    world.crash()
+    producer.connect()
+    other.join()
+    world.pass_time(6.0)
+    assert sorted(other.values()) == [b"a", b"b"]
+    kept = consumer.join([consumer.holding(lot)])[0]
+    assert (kept.kept, kept.settled, kept.lease) == ([], [], 0)
+
+
+def test_what_is_kept_can_be_nacked_and_counts_as_one_attempt() -> None:
+    world, producer, consumer, offsets, held = restarted(1)
+    kept = consumer.join([held])[0]
+    lot = queue_of(world).book.leases[kept.lease]
+    queue_of(world).nack(lot, offsets, "no", 0.0, world.wall)
+    world.node.context.touch(partition_of(world))
+    world.turn()
+    assert consumer.take().attempts == [2]
+
+
+def test_a_group_unknown_to_the_partition_keeps_nothing() -> None:
+    world = World()
+    producer = Producer(world)
+    consumer = Consumer(world)
+    producer.send(b"a")
+    lot = consumer.take()
+    world.goodbye(consumer.address)
+    fresh = Consumer(world, "fresh", group="new")
+    assert fresh.join([consumer.holding(lot)])[0].kept == []
+    assert fresh.drain() == [b"a"]
+    assert lag(world, producer.address, "new").lag == 0
