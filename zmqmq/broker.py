@@ -43,7 +43,9 @@ from zmqmq.wire import decode_request, encode, encode_beacon, max_frame_bytes
 TURN_FRAMES = 256
 """Frames taken in one turn, so that no turn becomes endless."""
 TURN_BYTES = 8 << 20
-"""Bytes taken in one turn; the ballast must hold as much."""
+"""Bytes taken in one turn; less on a small disk, whose ballast must hold as much."""
+DELETE_BYTES = 2 << 20
+"""Bytes deleted in one turn; bounds its stall to some milliseconds."""
 ROOM_INTERVAL = 1.0
 """Seconds between looks for room while the disk is full."""
 COLLECT_AFTER = 100_000
@@ -86,6 +88,7 @@ class Broker:
         shells = shells or open_shells(config)
         self.storage, self.transport, self.clock = shells.storage, shells.transport, shells.clock
         self.coordination, self.log, self.metrics = shells.coordination, shells.log, shells.metrics
+        self._turn_bytes = min(TURN_BYTES, self.storage.turn_bytes) if config.ballast_bytes else TURN_BYTES
         self.node = Node(self._settings(), self.storage.reader, shells.random)
         self._carried: list[Write] = []
         self._stopping = False
@@ -112,6 +115,7 @@ class Broker:
             max_sessions=config.max_sessions,
             max_topics=config.topics.max_topics,
             beacon_interval=config.beacon_interval_seconds,
+            delete_bytes=min(DELETE_BYTES, self._turn_bytes),
         )
 
     # --- life ------------------------------------------------------------------------------------------------------
@@ -176,7 +180,7 @@ class Broker:
     def _receive(self) -> int:
         """Hands every frame that has arrived to the node; returns how many."""
         count = 0
-        for address, frame in self.transport.receive(TURN_FRAMES, TURN_BYTES):
+        for address, frame in self.transport.receive(TURN_FRAMES, self._turn_bytes):
             count += 1
             try:
                 if frame is None:

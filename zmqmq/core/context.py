@@ -37,6 +37,8 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_groups: int = 1_000
     """Groups per topic."""
     beacon_interval: float = 1.0
+    delete_bytes: int = 2 << 20
+    """Bytes of messages deleted in one turn, about; the disk must have as much room for the transaction."""
     producer_idle_max: float = 7 * 86400.0
     """Seconds after which an idle producer is forgotten; a batch that it repeats later would be taken as new."""
     max_producers: int = 100_000

@@ -15,7 +15,7 @@ from zmqmq.core.context import Context
 from zmqmq.core.hub import Hub
 from zmqmq.core.operations import Buried, ProducersExpired
 from zmqmq.core.partition import Partition
-from zmqmq.core.retention import is_behind, plan_trim
+from zmqmq.core.retention import is_behind, is_cut, plan_trim
 from zmqmq.core.schedule import DueHeap
 
 SWEEP_INTERVAL = 0.5
@@ -30,6 +30,8 @@ MATURE_STEP = 1_000
 """Delayed messages of one partition that become due in one turn; the rest follows in the next."""
 BEACON_QUEUES = 1_000
 """Queues listed in a beacon; beyond that everybody is told to pull."""
+TIGHT_SHARE = 4
+"""Part of a turn's deletion that is done in one turn while the disk is full and only the ballast's room is left."""
 REVIVE_STEP = 1_000
 """Replayed letters whose keys are read at a time."""
 
@@ -178,7 +180,7 @@ class Housekeeping:
     # --- writing down and deleting ---------------------------------------------------------------------------------
 
     def _tidy(self, partition: Partition, since: float) -> None:
-        """Writes a partition's state down, deletes what may go, and lets it rest when there is nothing more to do."""
+        """Writes a partition's state down, and has it looked at for what may go."""
         context = self.context
         if partition.closed:
             self._dirty.pop(partition, None)
@@ -189,22 +191,27 @@ class Housekeeping:
         idle = context.wall - partition.time >= IDLE_AFTER
         self._deleting[partition] = idle
         self._drop_old_letters(partition)
-        if idle and not partition.is_dirty() and partition.topic.settings.max_age is None:
-            self._dirty.pop(partition, None)
 
     def delete(self) -> None:
         """Deletes what may go of the partitions that the last tick looked at. Called when everything is committed and applied: what
         each group has not settled is counted here, and nothing of the turn may change it afterwards."""
         deleting, self._deleting = self._deleting, {}
+        context = self.context
+        budget = context.settings.delete_bytes // (TIGHT_SHARE if context.storage_full else 1)
         for partition, idle in deleting.items():
-            tight = self.context.storage_full
-            trim = None if partition.closed else plan_trim(partition, self.context.reader, self.context.wall, idle, tight)
-            if trim is not None:
-                self.context.touch(partition).append_operation(trim)
-                self._dirty.setdefault(partition, self.context.now)
-                if tight:  # the disk carries one small deletion at a time: the next one follows in the next turn
-                    self._deleting = deleting
-                    return
+            if budget <= 0:
+                self._deleting[partition] = idle  # in the next turn
+                continue
+            trim = None if partition.closed else plan_trim(partition, context.reader, context.wall, idle, budget)
+            if trim is None:
+                if idle and not partition.is_dirty() and partition.topic.settings.max_age is None:
+                    self._dirty.pop(partition, None)  # nothing more to do: let it rest
+            else:
+                if is_cut(partition, trim, budget):
+                    self._deleting[partition] = idle  # there is more
+                budget -= trim.size
+                context.touch(partition).append_operation(trim)
+                self._dirty.setdefault(partition, context.now)
 
     def _drop_old_letters(self, partition: Partition) -> None:
         """Keeps the dead letters of each group within max_dead_letters."""

@@ -18,10 +18,6 @@ from zmqmq.core.writes import Reader
 
 STEP_RECORDS = 5_000
 """Records deleted in one step; bounds the stall of one turn to some milliseconds."""
-STEP_BYTES = 2 << 20
-"""Bytes of messages deleted in one step: a transaction writes about as much to the disk as it deletes."""
-TIGHT_BYTES = 128 << 10
-"""The same while the disk is full and only the ballast's room is left."""
 WORTH_RECORDS = 1_000
 """Settled records worth a deletion while the broker is busy; when it is idle every message is."""
 
@@ -38,17 +34,22 @@ class Limit(NamedTuple):
     forced: bool
 
 
-def plan_trim(partition: Partition, reader: Reader, wall: float, idle: bool, tight: bool = False) -> Trimmed | None:
-    """The next deletion, or None. `tight`: the disk is full."""
+def plan_trim(partition: Partition, reader: Reader, wall: float, idle: bool, most_bytes: int = 1 << 62) -> Trimmed | None:
+    """The next deletion, of about `most_bytes` of messages (a transaction writes as much to the disk as it deletes), or None."""
     log = partition.log
     limit = _limit(partition, reader, wall)
     stop = min(limit.offset, partition.applied, log.committed, log.start + STEP_RECORDS)
     if stop <= log.start or (not idle and not limit.forced and limit.offset - log.start < WORTH_RECORDS):
         return None
-    stop, messages, size = _within(partition, reader, stop, TIGHT_BYTES if tight else STEP_BYTES)
+    stop, messages, size = _within(partition, reader, stop, most_bytes)
     if messages == 0 and stop - log.start < WORTH_RECORDS:
         return None  # a trim is a record itself: do not trim trims
     return Trimmed(stop, messages, size, _dropped(partition, reader, stop) if limit.forced else {})
+
+
+def is_cut(partition: Partition, trim: Trimmed, most_bytes: int) -> bool:
+    """Whether the deletion was probably cut short by a bound, so that more is to follow at once."""
+    return trim.size * 4 >= most_bytes or trim.start - partition.log.start >= STEP_RECORDS
 
 
 def _within(partition: Partition, reader: Reader, stop: int, most: int) -> tuple[int, int, int]:

@@ -184,6 +184,11 @@ class Storage:
         except StorageFull:
             return  # what could be copied was; the log stays until there is room
 
+    @property
+    def turn_bytes(self) -> int:
+        """Bytes that one turn may write so that the ballast can carry it when the disk is full; small on a small disk."""
+        return self._room.turn
+
     def disk_free(self) -> int:
         """Bytes that may still be written to the disk."""
         return self._directory.free()
