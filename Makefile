@@ -5,13 +5,14 @@ PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test check bench chaos clean
 
 help:
 	@echo "make demo    a broker, three sensors and three controllers as processes; ends by itself"
 	@echo "make test    all tests                        (ARGS='-k name' to choose)"
 	@echo "make check   ruff, mypy --strict, house rules"
 	@echo "make bench   throughput and latency           (ARGS='--json' for programs)"
+	@echo "make chaos   ten producers of 100,000 messages each, consumers and broker killed  (ARGS='--seed 7')"
 	@echo "make clean   removes .venv and caches"
 
 setup: $(STAMP)
@@ -33,6 +34,9 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	@$(PYTHON) -m benchmarks.bench $(ARGS)
+
+chaos: $(STAMP)
+	@$(PYTHON) -m tests.system.chaos --broker-kills 3 $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
