@@ -49,7 +49,7 @@ class TopicsConfig(Section, frozen=True):
     """How topics begin."""
 
     auto_create: bool = True
-    default_partitions: Annotated[int, Meta(ge=1, le=1000)] = 4
+    default_partitions: Annotated[int, Meta(ge=1, le=1000)] = 1
     max_topics: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
     defaults: TopicSettings = TopicSettings()
 

@@ -40,7 +40,6 @@ Request = (
     | data.Describe
     | data.Produce
     | data.Subscribe
-    | data.Unsubscribe
     | data.Pull
     | data.Settle
     | admin.CreateTopic
@@ -263,10 +262,11 @@ def _check_offsets(command: admin.Replay | admin.Purge | data.Recalled) -> None:
     _check_integers(command.offsets, f"{command.__struct_config__.tag}.offsets")
 
 
-def _check_changes(command: admin.AlterTopic) -> None:
-    for name, value in command.changes.items():
+def _check_changes(command: admin.AlterTopic | admin.CreateTopic) -> None:
+    changes = command.changes if isinstance(command, admin.AlterTopic) else command.settings
+    for name, value in changes.items():
         if isinstance(value, float) and not isfinite(value):
-            raise BadFrame(f"alter_topic.changes.{name[:MAX_QUOTED]} is {value}", hint="allowed is a finite number")
+            raise BadFrame(f"{command.__struct_config__.tag}: {name[:MAX_QUOTED]} is {value}", hint="allowed is a finite number")
 
 
 def _check_welcome(command: data.Welcome) -> None:
@@ -285,6 +285,7 @@ _CHECKS: dict[type[Command], Callable[[Any], None]] = {
     admin.Replay: _check_offsets,
     admin.Purge: _check_offsets,
     admin.AlterTopic: _check_changes,
+    admin.CreateTopic: _check_changes,
 }
 
 

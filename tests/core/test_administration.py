@@ -108,7 +108,7 @@ def test_a_seek_forgets_failed_attempts() -> None:
 
 
 def create(world: World, name: str, partitions: int = 1, replicas: int = 1, **changes: Any) -> admin.CreateTopic:
-    return admin.CreateTopic(world.next_id(), name, partitions, replicas, settings(**changes))
+    return admin.CreateTopic(world.next_id(), name, partitions, replicas, changes)
 
 
 def test_a_topic_is_created_once_and_the_same_one_is_no_error() -> None:
@@ -129,7 +129,7 @@ def test_a_topic_is_created_once_and_the_same_one_is_no_error() -> None:
         ("a b", 1, 1, "InvalidName"),
         ("a\0b", 1, 1, "InvalidName"),
         ("x" * 201, 1, 1, "InvalidName"),
-        ("ok", 0, 1, "InvalidValue"),
+        ("ok", -1, 1, "InvalidValue"),
         ("ok", 1001, 1, "InvalidValue"),
         ("ok", 1, 2, "InvalidValue"),
         ("T", 1, 1, "InvalidName"),

@@ -57,8 +57,8 @@ def test_a_name_is_free_again_after_its_topic_is_deleted() -> None:
 def test_a_topic_made_and_deleted_in_one_turn_leaves_nothing() -> None:
     world = World()
     address = world.connect("a")
-    create = admin.CreateTopic(1, "x", 1, 1, world.settings["defaults"])
-    world.turn((address, create), (address, admin.DeleteTopic(2, "x")), (address, admin.CreateTopic(3, "x", 2, 1, world.settings["defaults"])))
+    create = admin.CreateTopic(1, "x", 1, 1, {})
+    world.turn((address, create), (address, admin.DeleteTopic(2, "x")), (address, admin.CreateTopic(3, "x", 2, 1, {})))
     assert [type(answer) for answer in world.take(address)] == [Described, admin.Done, Described]
     assert [topic.partitions for topic in world.storage.topics()] == [2]
 

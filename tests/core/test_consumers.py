@@ -7,7 +7,7 @@ import pytest
 from tests.core.acts import Consumer, Producer, refused, settle_all
 from tests.core.world import World
 from zmqmq.core import admin_commands as admin
-from zmqmq.core.commands import WAKE, Beacon, Empty, HeldLease, Pull, Settle, Settled, Settlement, Subscribe, Unsubscribe, WhoAreYou
+from zmqmq.core.commands import WAKE, Beacon, Empty, HeldLease, Pull, Settle, Settled, Settlement, Subscribe, WhoAreYou
 from zmqmq.core.model import Limits
 
 
@@ -217,17 +217,6 @@ def test_an_empty_settle_is_answered() -> None:
     Producer(world)
     consumer = Consumer(world)
     assert world.ask(consumer.address, Settle(5, []), Settled).lost == []
-
-
-def test_who_unsubscribes_returns_what_it_holds_uncounted() -> None:
-    world = World()
-    producer, consumer, other = Producer(world), Consumer(world), Consumer(world, "other")
-    producer.send(b"a")
-    consumer.take()
-    world.turn((consumer.address, Unsubscribe(world.next_id(), consumer.queue)))
-    lot = other.take()
-    assert (lot.values, lot.attempts) == ([b"a"], None)
-    assert refused(world, consumer.address, Unsubscribe(world.next_id(), consumer.queue)).code == "UnknownGroup"
 
 
 def test_several_lots_are_settled_by_one_request() -> None:

@@ -32,7 +32,7 @@ class Admin:
         """As Admin.topic."""
         return await _call(self._admin.topic, topic)
 
-    async def create_topic(self, topic: str, partitions: int = 4, replicas: int = 1, **settings: Setting) -> Topic:
+    async def create_topic(self, topic: str, partitions: int | None = None, replicas: int | None = None, **settings: Setting) -> Topic:
         """As Admin.create_topic."""
         return await _call(self._admin.create_topic, topic, partitions, replicas, **settings)
 

@@ -35,8 +35,10 @@ def topics(link: Link) -> None:
 def create(
     link: Link,
     topic: Topic,
-    partitions: Annotated[int, typer.Option(min=1, max=1000, help="how many ordered logs it has; cannot be changed later")] = 4,
-    replicas: Annotated[int, typer.Option(min=1, max=9, help="brokers that keep a copy")] = 1,
+    partitions: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="how many ordered logs it has; cannot be changed later", show_default="the broker's")
+    ] = None,
+    replicas: Annotated[int | None, typer.Option(min=1, max=9, help="brokers that keep a copy", show_default="the broker's")] = None,
     set_: Set = None,
 ) -> None:
     """Creates a topic, e.g. `zmqmq topic create temp_1 --set max_attempts=3 --set max_age=86400`."""

@@ -67,14 +67,16 @@ class Admin:
         described = self._ask(lambda id: Describe(id, name), Described)
         return topic_of(described, self._ask(lambda id: ask.DescribePartitions(id, name), ask.PartitionList).partitions)
 
-    def create_topic(self, topic: str, partitions: int = 4, replicas: int = 1, **settings: Setting) -> Topic:
-        """Creates a topic; `settings` are the fields of TopicSettings. One that exists with the same settings is no error.
+    def create_topic(self, topic: str, partitions: int | None = None, replicas: int | None = None, **settings: Setting) -> Topic:
+        """Creates a topic; `settings` are fields of TopicSettings, and what is not named is as the broker's defaults say.
+
+        One that exists with the same settings is no error.
 
         Raises TopicExists, InvalidName, InvalidValue."""
         name = check_name("topic", topic)
-        wanted = _settings(settings)
-        numbers = (int(positive("partitions", partitions, 1e6)), int(positive("replicas", replicas, 100)))
-        self._ask(lambda id: ask.CreateTopic(id, name, *numbers, wanted), Described)
+        _settings(settings)
+        numbers = (_number("partitions", partitions, 1e6), _number("replicas", replicas, 100))
+        self._ask(lambda id: ask.CreateTopic(id, name, *numbers, dict(settings)), Described)
         return self.topic(name)
 
     def alter_topic(self, topic: str, **changes: Setting) -> Topic:
@@ -201,10 +203,15 @@ def _names(topic: str, group: str) -> tuple[str, str]:
     return check_name("topic", topic), check_name("group", group)
 
 
-def _settings(settings: dict[str, Setting]) -> TopicSettings:
-    """The settings as a struct, defaults filled in. Raises InvalidValue."""
+def _number(name: str, value: int | None, most: float) -> int:
+    """0, the broker's default, for None."""
+    return 0 if value is None else int(positive(name, value, most))
+
+
+def _settings(settings: dict[str, Setting]) -> None:
+    """Raises InvalidValue for settings that no broker would take."""
     try:
-        return msgspec.convert(settings, TopicSettings)
+        msgspec.convert(settings, TopicSettings)
     except msgspec.ValidationError as error:
         raise InvalidValue(f"bad topic setting: {error}", hint=f"settings are {', '.join(TopicSettings.__struct_fields__)}") from None
 

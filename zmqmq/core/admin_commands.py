@@ -8,19 +8,19 @@ from __future__ import annotations
 from typing import Literal
 
 from zmqmq.core.commands import Command
-from zmqmq.core.model import TopicSettings
 
 PAGE_LIMIT = 1000
 
 
 class CreateTopic(Command, frozen=True, tag="create_topic"):
-    """Answer: Described. A topic that exists with the same partitions and settings is no error."""
+    """Answer: Described. A topic that exists with the same partitions and settings is no error. 0 partitions or replicas, and
+    settings that are not named, mean the broker's defaults."""
 
     id: int
     topic: str
     partitions: int
     replicas: int
-    settings: TopicSettings
+    settings: dict[str, str | int | float | None]
 
 
 class AlterTopic(Command, frozen=True, tag="alter_topic"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from zmqmq.core.admin_commands import AlterTopic, CreateTopic, DeleteGroup, DeleteTopic, Done, Purge, Replay, Seek
-from zmqmq.core.catalogue import Catalogue, Topic
+from zmqmq.core.catalogue import Catalogue, Topic, with_changes
 from zmqmq.core.commands import Refused
 from zmqmq.core.consumers import Consumers
 from zmqmq.core.context import Context
@@ -38,7 +38,9 @@ class Administration:
         self.consumers = consumers
 
     def create_topic(self, session: Session, command: CreateTopic) -> None:
-        topic = self.catalogue.create(command.topic, command.partitions, command.replicas, command.settings)
+        defaults = self.context.settings
+        settings = with_changes(command.topic, defaults.defaults, command.settings)
+        topic = self.catalogue.create(command.topic, command.partitions or defaults.default_partitions, command.replicas or 1, settings)
         self.context.after_turn.append(lambda: self.context.send(session, self.catalogue.describe(command.id, topic)))
 
     def alter_topic(self, session: Session, command: AlterTopic) -> None:

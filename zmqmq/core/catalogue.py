@@ -137,14 +137,7 @@ class Catalogue:
     def alter(self, name: str, changes: Mapping[str, str | int | float | None]) -> Topic:
         """Changes some settings; raises InvalidValue naming the setting."""
         topic = self.get(name)
-        known = msgspec.to_builtins(topic.record.settings)
-        unknown = sorted(set(changes) - set(known))
-        if unknown:
-            raise InvalidValue(f"there is no setting {unknown[0]!r}", hint=f"known are {', '.join(known)}", topic=name)
-        try:
-            settings = msgspec.convert({**known, **changes}, TopicSettings)
-        except msgspec.ValidationError as error:
-            raise InvalidValue(f"bad setting: {error}", topic=name) from error
+        settings = with_changes(name, topic.record.settings, changes)
         topic.record = msgspec.structs.replace(topic.record, settings=settings)
         for partition in topic.partitions:
             partition.set_topic(topic.record)
@@ -173,3 +166,15 @@ class Catalogue:
         ]
         record = topic.record
         return Described(request, record.name, record.topic_id, record.replicas, placements, record.settings, record.created)
+
+
+def with_changes(name: str, settings: TopicSettings, changes: Mapping[str, str | int | float | None]) -> TopicSettings:
+    """The settings with the named ones changed; raises InvalidValue naming the setting."""
+    known = msgspec.to_builtins(settings)
+    unknown = sorted(set(changes) - set(known))
+    if unknown:
+        raise InvalidValue(f"there is no setting {unknown[0]!r}", hint=f"known are {', '.join(known)}", topic=name)
+    try:
+        return msgspec.convert({**known, **changes}, TopicSettings)
+    except msgspec.ValidationError as error:
+        raise InvalidValue(f"bad setting: {error}", topic=name) from error

@@ -205,11 +205,6 @@ class Subscribed(Command, frozen=True, tag="subscribed"):
     leases: list[KeptLease] = []
 
 
-class Unsubscribe(Command, frozen=True, tag="unsubscribe"):
-    id: int
-    queue: int
-
-
 class Pull(Command, frozen=True, tag="pull"):
     """Asks for at most `credit` messages and about `max_bytes` bytes over all subscriptions. One is outstanding at a time; `turn` is echoed."""
 

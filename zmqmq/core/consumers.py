@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from zmqmq.core.catalogue import Catalogue, Topic
-from zmqmq.core.commands import WAKE, Delivery, Empty, KeptLease, Lot, Pull, Recalled, Settle, Settled, Settlement, Subscribe, Subscribed, Unsubscribe
+from zmqmq.core.commands import WAKE, Delivery, Empty, KeptLease, Lot, Pull, Recalled, Settle, Settled, Settlement, Subscribe, Subscribed
 from zmqmq.core.context import Context
 from zmqmq.core.dispatch import Pull as QueuePull
 from zmqmq.core.dispatch import grant
@@ -55,11 +55,19 @@ class Consumers:
                 error = Overloaded("the group was deleted meanwhile", hint="subscribe again", topic=command.topic, group=command.group)
                 self.context.refuse(session.address, command.id, error)
                 return
+            if session.leaving:  # it left before its subscription was committed
+                self._undo_join(hub, session)
+                return
             hub.subscribers[session.client_id] = session
             session.queues[hub.number] = None
             self.context.send(session, Subscribed(command.id, hub.number, command.topic, command.group, leases))
 
         self.context.when_committed(topic.partitions, joined)
+
+    def _undo_join(self, hub: Hub, session: Session) -> None:
+        """Takes a membership back, unless a newer session of the same client has taken it over."""
+        if self.context.sessions.of(session.client_id) in (None, session):
+            self.dismiss(hub, session.client_id, crashed=False, reason="left")
 
     def _hub(self, topic: Topic, group: str) -> Hub:
         name = topic.record.name
@@ -98,13 +106,10 @@ class Consumers:
                 here = [held for held in command.held if (held.partition, held.epoch) == (partition.number, partition.log.epoch)]
                 release_absent(queue, holder, {held.lease: set(held.offsets) for held in here}, self.context.wall)
 
-    def unsubscribe(self, session: Session, command: Unsubscribe) -> None:
-        hub = self._subscribed(session, command.queue)
-        self._leave(session, hub, crashed=False, reason="left")
-
     def leave_all(self, session: Session, crashed: bool, reason: str) -> list[Partition]:
         """Ends every subscription of the session; returns the partitions concerned."""
         concerned: list[Partition] = []
+        session.leaving = True
         for number in list(session.queues):
             hub = self.context.hub_numbers.get(number)
             if hub is not None:

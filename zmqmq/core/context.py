@@ -26,7 +26,7 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     wake_endpoint: str
     software: str
     auto_create: bool = True
-    default_partitions: int = 4
+    default_partitions: int = 1
     defaults: TopicSettings = TopicSettings()
     limits: Limits = Limits()
     group_limits: GroupLimits = GroupLimits()

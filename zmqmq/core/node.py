@@ -38,7 +38,6 @@ from zmqmq.core.commands import (
     SessionReplaced,
     Settle,
     Subscribe,
-    Unsubscribe,
     Welcome,
     WhoAreYou,
 )
@@ -87,7 +86,6 @@ class Node:
             Describe: self.intake.describe,
             Produce: self.intake.produce,
             Subscribe: self.consumers.subscribe,
-            Unsubscribe: self.consumers.unsubscribe,
             Pull: self.consumers.pull,
             Settle: self.consumers.settle,
             admin.CreateTopic: self.administration.create_topic,
