@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from zmqmq.core.commands import Hello
+from tests.core.acts import Consumer, Producer
+from tests.core.world import World
+from zmqmq.core.commands import Beacon, Hello
 from zmqmq.core.hub import Hub
 from zmqmq.core.sessions import Session
 
@@ -50,3 +52,38 @@ def test_nothing_is_offered_while_consumers_are_awaited() -> None:
     hub = Hub(1, "t", "g")
     hub.reclaim["c"] = 5.0
     assert hub.offer() == 0
+
+
+def beacons(world: World) -> list[Beacon]:
+    found = [item for item in world.published if isinstance(item, Beacon)]
+    world.published.clear()
+    return found
+
+
+def test_a_beacon_right_after_the_news_leaves_those_asleep_who_were_not_woken() -> None:
+    world = World()
+    producer, woken, other = Producer(world), Consumer(world, "woken"), Consumer(world, "other")
+    assert woken.pull() == other.pull() == []
+    beacons(world)
+    while not beacons(world):
+        world.pass_time(0.001)
+    world.pass_time(0.985)
+    producer.send(b"news")
+    beacons(world)
+    world.pass_time(0.018)
+    assert [beacon.waiting for beacon in beacons(world)] == [[]]
+    world.pass_time(1.0)
+    assert [len(beacon.waiting) for beacon in beacons(world)] == [1], "nobody came for it within a second"
+
+
+def test_a_hung_sleeper_does_not_keep_news_from_the_others_however_often_there_is_some() -> None:
+    world = World()
+    producer, hung, other = Producer(world), Consumer(world, "hung"), Consumer(world, "other")
+    assert hung.pull() == other.pull() == []
+    heard: list[Beacon] = []
+    for _ in range(400):  # a message every 5 ms
+        producer.send(b"news")
+        world.now += 0.005
+        world.turn()
+        heard += [beacon for beacon in beacons(world) if beacon.waiting]
+    assert heard, "no beacon ever said that something waits"

@@ -294,10 +294,19 @@ class Consumers:
         for partition in partitions:
             for group, queue in partition.queues.items():
                 hub = self.context.hubs.get((partition.topic.name, group))
-                if hub is not None and hub.subscribers and not hub.reclaim and (count := queue.offer(partition.log.committed)):
-                    self.context.version += 1
-                    hub.version = self.context.version
-                    self.context.publishes += [WAKE + session.wake_name for session in hub.wake(count)]
+                if hub is None or not hub.subscribers or hub.reclaim:
+                    continue
+                if count := queue.offer(partition.log.committed):
+                    self._wake(hub, count)
+                elif hub.waiting_since is not None and not hub.offer():
+                    hub.waiting_since = None
+
+    def _wake(self, hub: Hub, count: int) -> None:
+        self.context.version += 1
+        hub.version = self.context.version
+        if hub.waiting_since is None:
+            hub.waiting_since = self.context.now
+        self.context.publishes += [WAKE + session.wake_name for session in hub.wake(count)]
 
 
 def _with_offsets(settlement: Settlement, offsets: list[int] | None) -> Settlement:

@@ -30,6 +30,8 @@ MATURE_STEP = 1_000
 """Delayed messages of one partition that become due in one turn; the rest follows in the next."""
 BEACON_QUEUES = 1_000
 """Queues listed in a beacon; beyond that everybody is told to pull."""
+BEACON_GRACE = 0.02
+"""Seconds that a message must have waited to be announced: within them those who were woken for it come, and the others may sleep on."""
 TIGHT_SHARE = 4
 """Part of a turn's deletion that is done in one turn while the disk is full and only the ballast's room is left."""
 REVIVE_STEP = 1_000
@@ -244,6 +246,8 @@ class Housekeeping:
         """Says what still waits; who was woken and did not come is not counted on any more."""
         waiting: list[tuple[int, int]] = []
         for hub in self.context.hubs.values():
+            if hub.waiting_since is not None and self.context.now - hub.waiting_since < BEACON_GRACE:
+                continue  # who was woken is still on the way
             hub.woken.clear()
             if hub.subscribers and len(waiting) <= BEACON_QUEUES and hub.offer():
                 waiting.append((hub.number, hub.version))

@@ -23,6 +23,8 @@ class Hub:
         self.group = group
         self.version = 0
         """The broker's news counter when something last became available here."""
+        self.waiting_since: float | None = None
+        """Monotonic time since when there has always been something to deliver, as far as was noticed."""
         self.sleepers: dict[str, Session] = {}  # insertion order: the longest asleep first
         self.woken: dict[str, Session] = {}
         self.subscribers: dict[str, Session] = {}
