@@ -136,6 +136,22 @@ def test_too_many_holes_stop_reading_on_until_the_oldest_settle() -> None:
     assert len(consumer.values()) == 18
 
 
+def test_holes_that_were_only_looked_at_never_stop_a_queue() -> None:
+    world = World(group_limits=GroupLimits(max_holes=3))
+    producer, consumer, other = Producer(world), Consumer(world), Consumer(world, "other")
+    elsewhere = Consumer(world, "elsewhere", group="h")
+    producer.send(b"hot", b"hot", key=b"hot")
+    held = consumer.take(1)
+    elsewhere.drain()
+    for _ in range(10):  # the other group's operations lie between the messages
+        producer.send(b"x")
+        elsewhere.drain()
+    other.ack(other.take(1))
+    consumer.ack(held)
+    assert sorted(other.drain()) == [b"hot"] + [b"x"] * 9
+    assert lag(world, producer.address).lag == 0
+
+
 def test_a_damaged_message_is_never_delivered_and_becomes_a_dead_letter() -> None:
     world = World()
     producer, consumer = Producer(world), Consumer(world)

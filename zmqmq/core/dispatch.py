@@ -178,24 +178,30 @@ class Pull:
             read = self.reader.read(self.log_id, queue.cursor, credit - len(granted) if scanned == 0 else SCAN_MAX // 4, max_bytes)
             rows = [row for row in read if row[0] < self.committed] if read and read[-1][0] >= self.committed else list(read)
             scanned += len(rows) + 1
-            granted += self._admit(self._advance(rows), credit - len(granted))
+            start = queue.cursor
+            queue.cursor = rows[-1].offset + 1 if rows else self.committed
+            granted += self._admit(self._verified(rows), credit - len(granted))
+            self._settle_gaps(start, rows)
             used = sum(len(row.value) for row in granted)
         return granted
 
-    def _advance(self, rows: list[Row]) -> list[Row]:
-        """Moves the cursor past the rows; what lies between them is no message and so is settled for good."""
+    def _settle_gaps(self, start: int, rows: list[Row]) -> None:
+        """What lies between the rows is no message and so is settled for good. Only as far as the cursor has stayed: holes beyond it
+        would count against `max_holes` with nobody at work on what lies before them, and the queue would stop for ever."""
         queue = self.queue
-        start = queue.cursor
-        queue.cursor = rows[-1].offset + 1 if rows else self.committed
-        if queue.cursor - start != len(rows):
-            settled = queue.state.settled
-            for row in rows:
-                if row.offset > start:
-                    settled.add(start, row.offset)
-                start = row.offset + 1
-            settled.add(start, queue.cursor)
-            queue.state.changed = True
-        return self._verified(rows)
+        stop = queue.cursor
+        if stop - start == len(rows) and (not rows or rows[-1].offset < stop):
+            return
+        settled = queue.state.settled
+        for row in rows:
+            if row.offset >= stop:
+                break
+            if row.offset > start:
+                settled.add(start, row.offset)
+            start = row.offset + 1
+        if start < stop:
+            settled.add(start, stop)
+        queue.state.changed = True
 
     def _admit(self, rows: list[Row], credit: int) -> list[Row]:
         """The rows that the consumer gets; the hot loop of delivery."""
