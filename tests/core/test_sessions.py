@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from zmqmq.core.commands import Hello, Pull
+from tests.core.acts import Consumer, Producer, queue_of
+from tests.core.world import World
+from zmqmq.core.commands import Goodbye, Hello, Pull
 from zmqmq.core.names import NAME_LENGTH_MAX
 from zmqmq.core.sessions import Session, SessionTable
 from zmqmq.errors import InvalidName, Overloaded
@@ -93,3 +95,16 @@ def test_a_wake_up_name_belongs_to_the_client_and_has_eight_bytes() -> None:
     table = SessionTable(10.0, 10)
     first, second = opened(table, b"1", hello("a")), opened(table, b"2", hello("b"))
     assert len(first.wake_name) == 8 and first.wake_name != second.wake_name
+
+
+def test_a_consumer_that_leaves_in_the_turn_in_which_it_joined_leaves_nothing_behind() -> None:
+    world = World()
+    producer = Producer(world)
+    address = world.connect("hasty")
+    world.turn((address, world.subscribe(address)), (address, Goodbye(world.next_id())))
+    world.pass_time(1.0)
+    queue = queue_of(world)
+    hub = world.node.context.hubs["t", "g"]
+    assert (hub.subscribers, hub.sleepers, queue.state.members, queue.book.holders) == ({}, {}, {}, {})
+    producer.send(b"x")
+    assert Consumer(world, "patient").values() == [b"x"]

@@ -32,6 +32,7 @@ class Session:
         "epoch",
         "heard",
         "held",
+        "leaving",
         "name",
         "pull",
         "queues",
@@ -55,6 +56,8 @@ class Session:
         """The pull that is not answered yet."""
         self.held = 0
         """Messages it holds."""
+        self.leaving = False
+        """It has said goodbye, or it is lost: whatever it asked for is of no use any more."""
         self.wake_name = hashlib.blake2b(hello.client_id.encode(), digest_size=8).digest()
 
 
