@@ -67,3 +67,11 @@ def test_the_real_sources_move_forward() -> None:
     clock = Clock()
     first, second = clock.read(), clock.read()
     assert second.now >= first.now and second.wall >= first.wall
+
+
+def test_a_clock_that_was_set_back_while_the_broker_was_down_goes_on_from_its_last_stamp() -> None:
+    clock = Bent()
+    clock.not_before(Bent.shown + 3600.0)
+    assert advance(clock, 1.0) == Bent.shown + 3601.0
+    clock.not_before(5.0)
+    assert advance(clock, 1.0) == Bent.shown + 3602.0, "what lies behind changes nothing"

@@ -123,6 +123,7 @@ class Broker:
     def open(self) -> None:
         """Takes over what is stored; when this returns, the first turn is on disk and clients are answered."""
         self._set_full(not self.storage.has_room())
+        self.clock.not_before(self.storage.reader.last_time())
         self.node.open(*self.clock.read())
         if self._persist():
             self.node.persisted()

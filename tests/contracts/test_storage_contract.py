@@ -33,6 +33,15 @@ def test_a_new_store_is_empty(shelf: Stores) -> None:
     assert list(reader.logs()) == []
 
 
+def test_the_time_of_the_newest_record_is_known(shelf: Stores) -> None:
+    store = shelf.open()
+    assert store.reader.last_time() == 0.0
+    store.commit([topic(), log(), log(2, partition=1)])
+    assert store.reader.last_time() == 0.0
+    store.commit([messages(0, [b"a"], time=7.0), operation(1, time=9.0), messages(0, [b"b"], time=8.0, log_id=2)])
+    assert shelf.reopen(store).reader.last_time() == 9.0
+
+
 def test_the_ids_stay_and_the_incarnation_grows_with_every_opening(shelf: Stores) -> None:
     first = shelf.open()
     second = shelf.reopen(first)

@@ -279,6 +279,9 @@ class MemoryStorage:
     def logs(self) -> Sequence[w.LogState]:
         return [self.disk.logs[number].state() for number in sorted(self.disk.logs)]
 
+    def last_time(self) -> float:
+        return max((log.records[log.offsets[-1]].time for log in self.disk.logs.values() if log.offsets), default=0.0)
+
     def replay(self, log_id: int, start: int, limit: int) -> Sequence[w.Record]:
         log = self.disk.logs[log_id]
         found = [(offset, log.records[offset]) for offset in log.from_(start)[:limit]]

@@ -258,6 +258,10 @@ class Reader(Protocol):
 
     def logs(self) -> Sequence[LogState]: ...
 
+    def last_time(self) -> float:
+        """When the newest record of all logs was written (broker time), 0 if there is none."""
+        ...
+
     def replay(self, log_id: int, start: int, limit: int) -> Sequence[Record]:
         """Records from `start` on, ascending, at most `limit`."""
         ...

@@ -3,6 +3,7 @@
 `now` is monotonic and goes on while the machine is suspended: it measures silence and leases. `wall` is broker time, seconds since 1970
 UTC: it stamps messages and decides when a delay is over. It follows the system's clock except backwards: when that is set
 back, broker time goes on at its own pace from where it was, so nothing is stamped out of order and no delay becomes an hour longer.
+A broker that starts goes on from what its log was last stamped with (`not_before`).
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ class Clock:
     @staticmethod
     def system() -> float:
         return time.time()
+
+    def not_before(self, wall: float) -> None:
+        """Broker time goes on from `wall` if it is behind: what an earlier process has stamped stays in the past."""
+        self._last = Moment(self._last.now, max(self._last.wall, wall))
 
     def read(self) -> Moment:
         """The moment; neither part is ever less than the one before."""

@@ -76,6 +76,11 @@ class SqliteReader:
         end: int = self._all(f"SELECT coalesce(max(offset) + 1, 0) FROM {self._table(log_id)}")[0][0]
         return end
 
+    def last_time(self) -> float:
+        """When the newest record of all logs was written, 0 if there is none."""
+        newest = [self._all(f"SELECT time FROM {self._table(log_id)} ORDER BY offset DESC LIMIT 1") for (log_id,) in self._all("SELECT log_id FROM partitions")]
+        return max((float(rows[0][0]) for rows in newest if rows), default=0.0)
+
     def replay(self, log_id: int, start: int, limit: int) -> Sequence[Record]:
         """Records from `start` on, ascending, at most `limit`."""
         rows = self._all(f"SELECT {_RECORD} FROM {self._table(log_id)} WHERE offset >= ? ORDER BY offset LIMIT ?", start, limit)
