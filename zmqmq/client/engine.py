@@ -158,7 +158,8 @@ class Engine:
         error: ZmqmqError = ClosedError("the client was closed")
         try:
             while self._goes_on(time.monotonic()):
-                self._turn()
+                self.turn(time.monotonic())
+                self._sleep()
         except ZmqmqError as cause:
             log.error("the client ends: %s", cause)
             error = cause
@@ -180,9 +181,9 @@ class Engine:
         self._bell.ring()
         lifetimes.forget(self)
 
-    def _turn(self) -> None:
+    def turn(self, now: float) -> None:
+        """Everything there is to do at this moment, `time.monotonic()`; then the engine may sleep. A simulator calls it in its own time."""
         self._called = False
-        now = time.monotonic()
         if self.session.overslept(now):
             self._expire(now)
         self._dial(now)
@@ -191,7 +192,6 @@ class Engine:
         if self._goodbye_at is None:
             self._say(self._role.step(now, self.session.is_open), now)
         self._keep_alive(now)
-        self._sleep()
 
     def _goes_on(self, now: float) -> bool:
         """Whether to take another turn; says goodbye when stopping and all is done."""
@@ -213,8 +213,12 @@ class Engine:
             return
         endpoint = self._endpoints[self._turn_of % len(self._endpoints)]
         self._turn_of += 1
-        self._link = Link(endpoint)
+        self._link = self._open_link(endpoint)
         self._link.send(encode(self.session.greet(now)))
+
+    def _open_link(self, endpoint: str) -> Link:
+        """A simulator gives links of its own."""
+        return Link(endpoint)
 
     def _receive(self, now: float) -> None:
         for _ in range(FRAMES_PER_TURN):
@@ -333,7 +337,9 @@ class Engine:
 
     def _wake_at(self) -> float:
         is_open = self.session.is_open
-        times = [self.session.deadline(), self._role.deadline(is_open)]
+        times = [self.session.deadline()]
+        if self._goodbye_at is None:  # after the goodbye the role is not asked any more
+            times.append(self._role.deadline(is_open))
         if self._link is None:
             times.append(self._redial_at)
         if not is_open and not self._is_expired:
