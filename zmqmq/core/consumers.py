@@ -169,7 +169,9 @@ class Consumers:
             return False
         self.context.send(session, Empty(pull.turn, self.context.version))
         for number in session.queues:
-            self.context.hub_numbers[number].sleep(session)
+            hub = self.context.hub_numbers[number]
+            hub.sleep(session)
+            hub.note_rest()
         return False
 
     def _collect(self, session: Session, pull: Pull) -> tuple[list[Lot], bool]:
@@ -298,8 +300,8 @@ class Consumers:
                     continue
                 if count := queue.offer(partition.log.committed):
                     self._wake(hub, count)
-                elif hub.waiting_since is not None and not hub.offer():
-                    hub.waiting_since = None
+                else:
+                    hub.note_rest()
 
     def _wake(self, hub: Hub, count: int) -> None:
         self.context.version += 1

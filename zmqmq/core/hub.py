@@ -54,6 +54,11 @@ class Hub:
         self.sleepers.pop(session.client_id, None)
         self.sleepers[session.client_id] = session
 
+    def note_rest(self) -> None:
+        """Something may have been taken: if nothing is left to deliver, nothing waits any more."""
+        if self.waiting_since is not None and not self.offer():
+            self.waiting_since = None
+
     def rouse(self, session: Session) -> None:
         """The consumer pulls: it is neither asleep nor on its way."""
         self.sleepers.pop(session.client_id, None)
