@@ -140,6 +140,29 @@ def test_a_closing_client_says_goodbye(script: ScriptedBroker) -> None:
     script.expect(Goodbye)
 
 
+def test_a_client_that_waits_for_the_farewell_is_not_busy(script: ScriptedBroker) -> None:
+    consumer = Consumer(script.endpoint, "t")
+    script.welcome()
+    asked = script.expect(Subscribe)
+    script.say(Subscribed(asked.id, 1, "t", "default"))
+    assert consumer.receive(0) is None
+    lot = Lot(1, 0, 1, 1, [0], [1.0], [b"v"], checksums([b"v"], None, None), None, None, None)
+    script.say(Delivery(script.expect(Pull).turn, [lot]))
+    message = consumer.receive(5)
+    assert message is not None
+    message.ack()  # nobody confirms it: the time to close runs out
+    turns, turn = [], consumer._engine.turn
+
+    def counted(now: float) -> None:
+        turns.append(now)
+        turn(now)
+
+    consumer._engine.turn = counted  # type: ignore[method-assign]
+    consumer.close(0.1)
+    script.expect(Goodbye)
+    assert len(turns) < 50
+
+
 def test_without_wake_ups_and_beacons_a_message_comes_within_about_the_beacons_interval(script: ScriptedBroker) -> None:
     with Consumer(script.endpoint, "t") as consumer:
         script.welcome(beacon_interval=0.2)

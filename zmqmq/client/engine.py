@@ -338,11 +338,12 @@ class Engine:
     def _wake_at(self) -> float:
         is_open = self.session.is_open
         times = [self.session.deadline()]
-        if self._goodbye_at is None:  # after the goodbye the role is not asked any more
-            times.append(self._role.deadline(is_open))
+        if self._goodbye_at is not None:  # the role is not asked any more
+            times.append(self._goodbye_at)
+        else:
+            times += [self._role.deadline(is_open), inf if self._stop_at is None else self._stop_at]
         if self._link is None:
             times.append(self._redial_at)
         if not is_open and not self._is_expired:
             times.append(self.session.gives_up_at())
-        times += [at for at in (self._stop_at, self._goodbye_at) if at is not None]
         return min(times)
