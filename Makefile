@@ -4,8 +4,9 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 ARGS ?=
+SEEDS ?= 1000
 
-.PHONY: help setup demo test check bench chaos clean
+.PHONY: help setup demo test check bench chaos sim sim-mutations clean
 
 help:
 	@echo "make demo    a broker, three sensors and three controllers as processes; ends by itself"
@@ -13,6 +14,8 @@ help:
 	@echo "make check   ruff, mypy --strict, house rules"
 	@echo "make bench   throughput and latency           (ARGS='--json' for programs)"
 	@echo "make chaos   ten producers of 100,000 messages each, consumers and broker killed  (ARGS='--seed 7')"
+	@echo "make sim     a broker and its clients in one process, from SEEDS=1000 seeds; anything that can break does"
+	@echo "make sim-mutations  removes rules of the product one by one: each must be missed by the simulation"
 	@echo "make clean   removes .venv and caches"
 
 setup: $(STAMP)
@@ -37,6 +40,12 @@ bench: $(STAMP)
 
 chaos: $(STAMP)
 	@$(PYTHON) -m tests.system.chaos --broker-kills 3 $(ARGS)
+
+sim: $(STAMP)
+	@$(PYTHON) -m tests.sim --seeds $(SEEDS) $(ARGS)
+
+sim-mutations: $(STAMP)
+	@$(PYTHON) -m tests.sim --mutations --seeds $(SEEDS) $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

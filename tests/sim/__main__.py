@@ -1,0 +1,55 @@
+"""`python -m tests.sim --seeds 1000` runs seeds 0 to 999; `--seed 7 --trace` repeats one; `--mutations` shows that the simulator can see."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+import traceback
+from collections import Counter
+
+from tests.sim.mutations import gate
+from tests.sim.run import Failed, run
+
+
+def main() -> int:
+    """The exit code is 1 if a promise was broken."""
+    parser = argparse.ArgumentParser(prog="python -m tests.sim", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=1000, help="how many seeds to run")
+    parser.add_argument("--first", type=int, default=0, help="the first of them")
+    parser.add_argument("--seed", type=int, help="run only this one")
+    parser.add_argument("--trace", action="store_true", help="print everything that happens")
+    parser.add_argument("--mutations", action="store_true", help="break the product on purpose and see whether it is noticed")
+    arguments = parser.parse_args()
+    logging.getLogger("zmqmq").setLevel(logging.ERROR)  # lost leases are what this is about
+    if arguments.mutations:
+        return gate(arguments.seeds)
+    seeds = [arguments.seed] if arguments.seed is not None else range(arguments.first, arguments.first + arguments.seeds)
+    return storm(seeds, arguments.trace)
+
+
+def storm(seeds: range | list[int], trace: bool) -> int:
+    """Runs the seeds and prints what they have seen."""
+    situations: Counter[str] = Counter()
+    failures = 0
+    began = time.monotonic()
+    for seed in seeds:
+        try:
+            result = run(seed, trace)
+        except Failed as failure:
+            failures += 1
+            print(failure, flush=True)
+            if trace:
+                traceback.print_exc(file=sys.stdout)
+            continue
+        situations.update(result.situations)
+        if len(seeds) == 1:
+            print(result.digest)
+    print(f"{len(seeds)} seeds, {failures} failed, {time.monotonic() - began:.1f} s")
+    print(", ".join(f"{name} {count}" for name, count in sorted(situations.items())))
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,193 @@
+"""What is known to be on disk, kept apart from the product: every record that was ever committed, and what it says about each message.
+
+It is filled by the disk at each commit and never forgets, whatever the broker deletes. The checkers compare with it what the broker
+sends, counts and remembers. It knows the rules of the log, not the way in which the broker follows them.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from zmqmq.core import operations as op
+from zmqmq.core import writes as w
+
+
+class Violation(AssertionError):
+    """A promise was broken, or the simulator is wrong."""
+
+
+def demand(good: object, what: str, *facts: object) -> None:
+    """Raises Violation with the facts if the promise does not hold."""
+    if not good:
+        raise Violation(f"{what}: {', '.join(map(repr, facts))}")
+
+
+class Place(NamedTuple):
+    """Where a message is."""
+
+    log: int
+    offset: int
+
+
+class GroupTruth:
+    """What the committed operations say of one group on one partition."""
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+        self.concluded: set[int] = set()
+        """Acknowledged or dead."""
+        self.acked: set[int] = set()
+        self.failures: dict[int, int] = defaultdict(int)
+        """Failed deliveries by offset."""
+        self.dead: dict[int, int] = {}
+        """Attempts of the dead letters."""
+        self.members: set[str] = set()
+        self.unsettled = 0
+        """Messages that the group still has to settle."""
+
+
+class LogTruth:
+    """One partition's records."""
+
+    def __init__(self, created: w.CreateLog) -> None:
+        self.topic_id = created.topic_id
+        self.partition = created.partition
+        self.end = 0
+        self.messages: dict[int, tuple[bytes | None, bytes]] = {}
+        """(key, value) by offset of what can be delivered."""
+        self.delayed: dict[int, tuple[bytes, float]] = {}
+        """(value, due) by offset of acceptance."""
+        self.due: dict[bytes, float] = {}
+        self.offset_of: dict[bytes, int] = {}
+        """Where a value was accepted."""
+        self.copies: dict[bytes, int] = {}
+        """Where a value can be delivered from."""
+        self.sequences: dict[tuple[int, int], int] = {}
+        self.by_key: dict[bytes, list[int]] = defaultdict(list)
+        self.groups: dict[str, GroupTruth] = {}
+        self.start = 0
+
+    def earlier(self, key: bytes, offset: int) -> list[int]:
+        """Messages of the key before this one."""
+        offsets = self.by_key[key]
+        return offsets[: bisect_left(offsets, offset)]
+
+
+class History:
+    """All logs."""
+
+    def __init__(self) -> None:
+        self.logs: dict[int, LogTruth] = {}
+        self.topics: dict[int, str] = {}
+        self.commits = 0
+
+    def log(self, topic: str, partition: int) -> tuple[int, LogTruth]:
+        """The log of a partition by its name."""
+        for number, log in self.logs.items():
+            if self.topics.get(log.topic_id) == topic and log.partition == partition:
+                return number, log
+        raise Violation(f"nobody knows {topic}/{partition}")
+
+    def where(self, topic: str, value: bytes) -> list[tuple[int, int]]:
+        """(partition, offset) of every acceptance of the value."""
+        return [(log.partition, log.offset_of[value]) for log in self.logs.values() if self.topics[log.topic_id] == topic and value in log.offset_of]
+
+    def committed(self, writes: Sequence[w.Write]) -> None:
+        """Takes note of a transaction."""
+        self.commits += 1
+        for write in writes:
+            if isinstance(write, w.PutTopic):
+                self.topics[write.topic.topic_id] = write.topic.name
+            elif isinstance(write, w.CreateLog):
+                self.logs[write.log_id] = LogTruth(write)
+            elif isinstance(write, w.AppendMessages):
+                self._messages(self.logs[write.log_id], write)
+            elif isinstance(write, w.AppendDelayed):
+                self._delayed(self.logs[write.log_id], write)
+            elif isinstance(write, w.AppendOperation):
+                self._operation(self.logs[write.log_id], write)
+            elif isinstance(write, w.TrimLog):
+                self._trimmed(self.logs[write.log_id], write)
+
+    def _grow(self, log: LogTruth, offset: int) -> None:
+        demand(offset >= log.end, "an offset was given twice or out of order", offset, log.end)
+        log.end = offset + 1
+
+    def _messages(self, log: LogTruth, write: w.AppendMessages) -> None:
+        keys = write.keys or [None] * len(write.values)
+        for index, (key, value) in enumerate(zip(keys, write.values, strict=True)):
+            offset = write.first + index
+            self._grow(log, offset)
+            demand(value not in log.copies, "a message is in the log twice", value, offset, log.copies.get(value))
+            demand(write.time >= log.due.get(value, 0.0), "a delayed message is delivered early", value, write.time)
+            log.copies[value] = offset
+            log.messages[offset] = (key, value)
+            for group in log.groups.values():
+                group.unsettled += offset >= group.position
+            if key is not None:
+                log.by_key[key].append(offset)
+            if write.producer:
+                self._accepted(log, write.producer, write.sequence + index, value, offset)
+
+    def _delayed(self, log: LogTruth, write: w.AppendDelayed) -> None:
+        self._grow(log, write.offset)
+        log.delayed[write.offset] = (write.value, write.due)
+        log.due[write.value] = write.due
+        self._accepted(log, write.producer, write.sequence, write.value, write.offset)
+
+    def _accepted(self, log: LogTruth, producer: int, sequence: int, value: bytes, offset: int) -> None:
+        demand((producer, sequence) not in log.sequences, "a sequence is in the log twice", producer, sequence, value)
+        demand(value not in log.offset_of, "a message was accepted twice", value, offset)
+        log.sequences[producer, sequence] = offset
+        log.offset_of[value] = offset
+
+    # --- operations --------------------------------------------------------------------------------------------------
+
+    def _operation(self, log: LogTruth, write: w.AppendOperation) -> None:
+        self._grow(log, write.offset)
+        operation = op.decode(write.text)
+        if isinstance(operation, op.GroupCreated):
+            if operation.group in log.groups:
+                return  # two consumers have met in one turn
+            group = log.groups[operation.group] = GroupTruth(max(operation.position, log.start))
+            group.unsettled = sum(offset >= group.position for offset in log.messages)
+        elif isinstance(operation, op.Matured):
+            for offset in operation.offsets:
+                demand(offset in log.delayed, "a message matured that was not delayed, or twice", offset)
+                del log.delayed[offset]
+        elif (known := log.groups.get(getattr(operation, "group", ""))) is not None:
+            self._group(log, known, operation)
+
+    def _group(self, log: LogTruth, group: GroupTruth, operation: op.Operation) -> None:
+        if isinstance(operation, op.Acked):
+            for start, stop in operation.ranges:
+                self._conclude(log, group, range(start, stop))
+                group.acked.update(range(start, stop))
+        elif isinstance(operation, op.Failed):
+            for offset in operation.offsets:
+                demand(offset not in group.concluded, "a delivery failed of what was settled", offset)
+                group.failures[offset] += 1
+        elif isinstance(operation, op.Died):
+            self._conclude(log, group, operation.offsets)
+            group.dead.update(zip(operation.offsets, operation.attempts, strict=True))
+        elif isinstance(operation, op.MemberJoined):
+            group.members.add(operation.member)
+        elif isinstance(operation, op.MemberLeft):
+            group.members.discard(operation.member)
+
+    def _conclude(self, log: LogTruth, group: GroupTruth, offsets: Sequence[int]) -> None:
+        for offset in offsets:
+            demand(offset in log.messages, "what was settled is no message", offset)
+            demand(offset not in group.concluded, "a message was settled twice", offset)
+            group.concluded.add(offset)
+            group.unsettled -= 1
+
+    def _trimmed(self, log: LogTruth, write: w.TrimLog) -> None:
+        for offset in log.messages:
+            if log.start <= offset < write.start:
+                for name, group in log.groups.items():
+                    demand(offset < group.position or offset in group.concluded, "a message was deleted before a group had settled it", offset, name)
+        log.start = max(log.start, write.start)

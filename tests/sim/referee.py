@@ -1,0 +1,189 @@
+"""The referee: compares what brokers and clients say and do with the history on disk, at the moment at which they do it.
+
+Safety only: nothing here waits for anything. `tests.sim.ending` demands that all comes to a good end.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from tests.sim.consumer import SimConsumer, Task
+from tests.sim.history import GroupTruth, History, LogTruth, demand
+from tests.sim.producer import Outcome
+from zmqmq.core.commands import Delivery, Lot, Recalled, Settled, Subscribed
+from zmqmq.core.held import HANDED, SETTLING
+from zmqmq.errors import OutcomeUnknown
+from zmqmq.wire import decode_answer
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+    from zmqmq.broker import Broker
+    from zmqmq.core.partition import Partition
+    from zmqmq.core.queue import Queue
+
+
+class Referee:
+    """Keeps its own books."""
+
+    def __init__(self, world: World) -> None:
+        self.history = History()
+        self.situations: Counter[str] = Counter()
+        """What has happened, so that a run can tell what it has seen."""
+        self.sure: dict[str, float] = {}
+        """By consumer: when it sent the last frame that the broker has counted as life of a subscribed session."""
+        self.tokens: dict[tuple[str, int, bytes], tuple[tuple[int, int], str]] = {}
+        self.confirmed: dict[bytes, Outcome] = {}
+        self.unaccepted: dict[bytes, Outcome] = {}
+        self._world = world
+
+    # --- the broker speaks -------------------------------------------------------------------------------------------
+
+    def read(self, address: bytes, sent: float) -> None:
+        """The broker takes a frame that was sent at this moment."""
+        broker = self._world.host.broker
+        session = broker.node.context.sessions.at(address) if broker is not None else None
+        if session is None:
+            self.situations["stranger"] += 1
+        elif session.queues:
+            self.sure[session.client_id] = max(sent, self.sure.get(session.client_id, 0.0))
+
+    def said(self, client: str, frame: bytes) -> None:
+        """The broker sends a frame."""
+        command = decode_answer(frame)
+        if isinstance(command, Delivery):
+            for lot in command.lots:
+                self._delivered(client, lot)
+        elif isinstance(command, Subscribed):
+            self.situations["lease kept"] += sum(bool(lease.kept) for lease in command.leases)
+            self.situations["lease not kept"] += sum(not lease.kept for lease in command.leases)
+        elif isinstance(command, Settled):
+            self.situations["settled too late"] += bool(command.lost)
+        self.situations["recalled"] += isinstance(command, Recalled)
+
+    def _delivered(self, client: str, lot: Lot) -> None:
+        broker = self._world.host.broker
+        assert broker is not None
+        hub = broker.node.context.hub_numbers[lot.queue]
+        number, log = self.history.log(hub.topic, lot.partition)
+        group = log.groups[hub.group]
+        for index, (offset, value) in enumerate(zip(lot.offsets, lot.values, strict=True)):
+            demand(offset in log.messages, "what is delivered is not on disk", offset, value)
+            key = log.messages[offset][0]
+            demand(log.messages[offset][1] == value, "another message is delivered than was accepted", offset, value)
+            demand(offset not in group.concluded, "a settled message is delivered again", hub.group, offset, value)
+            demand(client in group.members, "a message is delivered to somebody who has not joined", client, offset)
+            attempt = lot.attempts[index] if lot.attempts is not None else 1
+            demand(attempt == group.failures.get(offset, 0) + 1, "the attempts are not those on disk", offset, attempt, group.failures.get(offset, 0))
+            self.situations["redelivered"] += attempt > 1
+            if key is not None:
+                self._token(client, (hub.group, number, key), (lot.epoch, lot.lease))
+
+    def _token(self, client: str, holder: tuple[str, int, bytes], token: tuple[int, int]) -> None:
+        before = self.tokens.get(holder)
+        grows = before is None or token > before[0] or (token == before[0] and client == before[1])
+        demand(grows, "a fencing token does not grow", holder, token, before)
+        self.tokens[holder] = (token, client)
+
+    # --- consumers ---------------------------------------------------------------------------------------------------
+
+    def _place(self, consumer: SimConsumer, task: Task) -> tuple[int, LogTruth, GroupTruth]:
+        number, log = self.history.log(task.held.subscription.topic, task.held.partition)
+        return number, log, log.groups[consumer.group]
+
+    def handed(self, consumer: SimConsumer, task: Task) -> None:
+        """The application gets a message."""
+        _, log, group = self._place(consumer, task)
+        offset, key = task.offset, task.key
+        self._world.note("handed", consumer.name, task.held.subscription.topic, task.held.partition, offset)
+        mine = {other.offset: other for other in consumer.tasks if self._place_key(other) == self._place_key(task)}
+        if offset in mine:
+            demand(mine[offset].state not in (HANDED, SETTLING), "a consumer gets what it is still working on", consumer.name, offset)
+        if key is not None:
+            for before in log.earlier(key, offset):
+                if before >= group.position and before not in group.concluded:
+                    self._in_order(consumer, task, before, mine.get(before))
+        for other in self._world.consumers:
+            if other is not consumer and other.is_alive and other.group == consumer.group:
+                self._alone(consumer, task, other)
+
+    @staticmethod
+    def _place_key(task: Task) -> tuple[str, int]:
+        return task.held.subscription.topic, task.held.partition
+
+    def _in_order(self, consumer: SimConsumer, task: Task, before: int, earlier: Task | None) -> None:
+        facts = (consumer.name, consumer.group, *self._place_key(task), task.key, task.offset, before)
+        demand(earlier is not None, "a message overtakes an earlier one of its key", *facts)
+        assert earlier is not None
+        good = earlier.state == HANDED or (earlier.state == SETTLING and earlier.verdict in ("ack", "reject"))
+        demand(good, "a message overtakes one of its key that goes back", *facts, earlier.verdict)
+
+    def _alone(self, consumer: SimConsumer, task: Task, other: SimConsumer) -> None:
+        """Nobody else who may believe so holds the message, or one of its key."""
+        if not (self.is_sure(consumer) and self.is_sure(other)):
+            return
+        for held in other.open_tasks():
+            if self._place_key(held) == self._place_key(task):
+                same = held.offset == task.offset or (task.key is not None and held.key == task.key)
+                demand(not same, "two consumers hold a message or a key", consumer.name, task.offset, other.name, held.offset, task.key)
+
+    def is_sure(self, consumer: SimConsumer) -> bool:
+        """Whether what the consumer holds is certainly still its own: the broker cannot have given it up by now."""
+        if consumer.is_stopping or consumer.name not in self.sure:
+            return False
+        return self._world.scheduler.now < self.sure[consumer.name] + self._world.session_timeout * 0.99
+
+    def confirmed_settled(self, consumer: SimConsumer, task: Task) -> None:
+        """The broker has confirmed a decision."""
+        _, _, group = self._place(consumer, task)
+        if task.verdict in ("ack", "reject"):
+            demand(task.offset in group.concluded, "a confirmed settling is not on disk", consumer.name, task.verdict, task.offset)
+        self.situations[f"confirmed {task.verdict}"] += 1
+
+    def lost(self, consumer: SimConsumer, task: Task) -> None:
+        """A consumer has lost a message that it was handed."""
+        self.situations["lost by its consumer"] += 1
+
+    # --- producers ---------------------------------------------------------------------------------------------------
+
+    def resolved(self, outcome: Outcome) -> None:
+        """A producer hears what became of a message."""
+        sent = outcome.sent
+        places = self.history.where(sent.topic, sent.value)
+        if outcome.error is None:
+            demand(places, "a confirmed message is not on disk", sent.value)
+            demand(outcome.offset < 0 or places == [(outcome.partition, outcome.offset)], "a confirmation names another place", sent.value, places)
+            self.confirmed[sent.value] = outcome
+            self.situations["place forgotten"] += outcome.offset < 0
+        else:
+            self.situations[type(outcome.error).__name__] += 1
+            if not isinstance(outcome.error, OutcomeUnknown):
+                self.unaccepted[sent.value] = outcome
+
+    # --- the broker's memory -----------------------------------------------------------------------------------------
+
+    def after_turn(self, broker: Broker) -> None:
+        """The figures in memory are those of the log, and nobody holds what is another's."""
+        if broker._carried:
+            self.situations["turn carried"] += 1
+            return
+        for topic in broker.node.catalogue:
+            for partition in topic.partitions:
+                _, log = self.history.log(topic.record.name, partition.number)
+                for name, queue in partition.queues.items():
+                    self._figures(partition, queue, log, log.groups[name])
+
+    def _figures(self, partition: Partition, queue: Queue, log: LogTruth, group: GroupTruth) -> None:
+        where = (partition.topic.name, partition.number, queue.state.name)
+        expected = group.unsettled
+        demand(queue.state.lag == expected, "the lag is wrong", *where, queue.state.lag, expected)
+        demand(queue.state.dead == len(group.dead), "the dead letters are miscounted", *where, queue.state.dead, len(group.dead))
+        held = [offset for lease in queue.book.leases.values() for offset in lease.open]
+        demand(len(held) == len(set(held)), "an offset is in two leases", *where, held)
+        owners: dict[bytes, str] = {}
+        for lease in queue.book.leases.values():
+            for offset, key in lease.open.items():
+                demand(offset not in group.concluded, "a lease holds what is settled", *where, offset)
+                if key is not None:
+                    owner = owners.setdefault(key, lease.holder.member)
+                    demand(owner == lease.holder.member, "a key has two holders", *where, key, owner, lease.holder.member)

@@ -1,0 +1,47 @@
+"""One run of the simulation, from its seed to its verdict."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+from tests.sim.ending import end_well
+from tests.sim.knobs import turned
+from tests.sim.storms import Storms
+from tests.sim.world import STORM_SECONDS, World
+
+LISTEN_EVERY = 0.25
+"""Virtual seconds between looks at what producers were told."""
+
+
+class Result(NamedTuple):
+    """What a run has seen."""
+
+    digest: str
+    situations: Counter[str]
+    turns: int
+
+
+class Failed(AssertionError):
+    """A run that went wrong, with the command that repeats it."""
+
+
+def run(seed: int, trace: bool = False) -> Result:
+    """Runs one world to its end. Raises Failed."""
+    with turned(seed):
+        return _run(World(seed, trace))
+
+
+def _run(world: World) -> Result:
+    try:
+        Storms(world).plan()
+        while world.scheduler.now < STORM_SECONDS:
+            world.scheduler.run(world.scheduler.now + LISTEN_EVERY)
+            world.listen()
+        end_well(world)
+    except Exception as error:
+        lines = "\n".join(list(world.lines)[-12:])
+        head = f"seed {world.seed} at {world.scheduler.now:.4f} s: {type(error).__name__}: {error}"
+        text = f"{head}\n{lines}\nrepeat it: python -m tests.sim --seed {world.seed} --trace"
+        raise Failed(text) from error
+    return Result(world.digest.hexdigest(), world.referee.situations, world.host.turns)

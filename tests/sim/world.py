@@ -1,0 +1,122 @@
+"""One broker with its clients, from one seed: everything that happens, happens because of it, and happens again with the same seed.
+
+    workload ──► producers ──► network ──► broker (the production loop) ──► network ──► consumers
+                                  ▲            │
+                    storms ───────┴────────────┴──► disk, clocks, processes
+
+First the storms: for some time anything breaks (`tests.sim.storms`), and the referee looks for anything wrong. Then calm: everything is
+repaired, and all must come to a good end (`tests.sim.ending`). What is built of product code: the broker's loop and all below it, the codec,
+the clients' engine, roles and cores. What is simulated: sockets, disk, clocks, processes, randomness.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from random import Random
+
+from tests.sim.consumer import Ears, Habits, SimConsumer
+from tests.sim.host import Host
+from tests.sim.network import Network, Weather
+from tests.sim.producer import SimProducer
+from tests.sim.referee import Referee
+from tests.sim.scheduler import Scheduler
+from zmqmq.broker import Broker
+from zmqmq.config import BrokerConfig, TopicsConfig
+from zmqmq.core.model import GroupLimits, Limits, TopicSettings
+
+STORM_SECONDS = 20.0
+TRACE_LINES = 200
+"""Last lines of the trace that a failure shows."""
+
+
+class World:
+    """Everything of one run."""
+
+    def __init__(self, seed: int, trace: bool = False) -> None:
+        self.seed = seed
+        self.rng = Random(seed)
+        self.scheduler = Scheduler()
+        self.lines: deque[str] = deque(maxlen=TRACE_LINES)
+        self.digest = hashlib.blake2b(digest_size=8)
+        self.weather = Weather(self.rng)
+        self.network = Network(self.scheduler, self.rng, self.weather, self.note)
+        self.session_timeout = self.rng.choice([2.0, 3.0, 5.0])
+        self.config = self._configure()
+        self.host = Host(self.scheduler, self.network, self.rng, self.config, self.note)
+        self.referee = Referee(self)
+        self.habits = Habits()
+        self.topics = ["t0", "t1"][: self.rng.randint(1, 2)]
+        self.groups = ["g0", "g1"][: self.rng.randint(1, 2)]
+        self.producers: list[SimProducer] = []
+        self.consumers: list[SimConsumer] = []
+        """All there ever were."""
+        self.poison: set[bytes] = set()
+        self._trace = trace
+        self._born = 0
+        self.host.watch(self.referee.history.committed)
+        self.host.on_read, self.host.on_send = self.referee.read, self.referee.said
+        self.host.after_turn = self._after_turn
+
+    def _configure(self) -> BrokerConfig:
+        rng = self.rng
+        settings = TopicSettings(retry_delay=rng.choice([0.1, 0.5]), max_retry_delay=2.0, max_attempts=rng.choice([2, 3, 5]), keep="consumed")
+        return BrokerConfig(
+            session_timeout_seconds=self.session_timeout,
+            ballast_bytes=0,
+            topics=TopicsConfig(default_partitions=rng.choice([1, 1, 2, 3]), defaults=settings),
+            limits=Limits(max_in_flight=rng.choice([5, 20, 10_000])),
+            group_limits=GroupLimits(max_holes=rng.choice([2, 5, 100_000]), max_waiting=rng.choice([3, 10, 200_000])),
+        )
+
+    # --- people ------------------------------------------------------------------------------------------------------
+
+    def add_producer(self, delivery_timeout: float = 120.0) -> SimProducer:
+        """Starts a process that produces."""
+        self._born += 1
+        producer = SimProducer(f"p{self._born}", self.scheduler, self.network, self.rng, self.session_timeout, delivery_timeout)
+        self.producers.append(producer)
+        return producer
+
+    def add_consumer(self, group: str, topics: list[str] | None = None) -> SimConsumer:
+        """Starts a process that consumes; without `topics` it chooses some."""
+        self._born += 1
+        topics = topics or (self.topics if self.rng.random() < 0.6 else [self.rng.choice(self.topics)])
+        ears = Ears(self.referee.handed, self.referee.confirmed_settled, self.referee.lost)
+        name = f"c{self._born}"
+        consumer = SimConsumer(name, self.scheduler, self.network, self.rng, self.session_timeout, topics, group, self.habits, ears)
+        self.consumers.append(consumer)
+        return consumer
+
+    def alive(self) -> list[SimProducer | SimConsumer]:
+        """All processes that run."""
+        everybody: list[SimProducer | SimConsumer] = [*self.producers, *self.consumers]
+        return [client for client in everybody if client.is_alive]
+
+    def _after_turn(self, broker: Broker) -> None:
+        self.referee.after_turn(broker)
+
+    # --- the trace ---------------------------------------------------------------------------------------------------
+
+    def note(self, what: str, *facts: object) -> None:
+        """Something has happened: part of the run's digest, and of the trace."""
+        line = f"{self.scheduler.now:10.4f} {what} {' '.join(map(_shown, facts))}"
+        self.digest.update(line.encode())
+        self.lines.append(line)
+        if self._trace:
+            print(line)
+
+    def listen(self) -> None:
+        """Hears what producers were told since the last time."""
+        for producer in self.producers:
+            outcomes, producer.outcomes = producer.outcomes, []
+            for outcome in outcomes:
+                self.note("resolved", producer.name, outcome.sent.value, outcome.partition, outcome.offset, type(outcome.error).__name__)
+                self.referee.resolved(outcome)
+
+
+def _shown(fact: object) -> str:
+    return fact.decode("latin-1").translate(_PRINTABLE) if isinstance(fact, bytes) else str(fact)
+
+
+_PRINTABLE = dict.fromkeys([*range(32), *range(127, 256)], ".")
