@@ -86,3 +86,11 @@ def test_a_group_that_has_read_everything_moves_past_an_operation() -> None:
     queue.cursor = 50
     applier.apply(50, op.Opened(9, "b"))
     assert queue.cursor == 51 and 50 in queue.state.settled
+
+
+def test_what_is_deleted_is_not_waited_for_any_more() -> None:
+    world, applier, first = bench()
+    queue = queue_of(world)
+    queue.known = {first, first + 3}
+    applier.apply(50, op.Trimmed(first + 2, 2, 2, {"g": 2}))
+    assert (queue.cursor, queue.known) == (first + 2, {first + 3})

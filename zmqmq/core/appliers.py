@@ -144,6 +144,7 @@ class Applier:
         for queue in partition.queues.values():
             queue.state.apply_trimmed(operation)
             queue.cursor = max(queue.cursor, queue.state.settled.floor)
+            queue.known = {offset for offset in queue.known if offset >= queue.cursor}  # what is gone is never met
         partition.writes.append(TrimLog(partition.log.log_id, operation.start))
 
     def _producers_expired(self, operation: op.ProducersExpired) -> None:
