@@ -78,7 +78,7 @@ def everything_accounted_for(world: World) -> None:
         for offset in sorted(log.messages):
             key, value = log.messages[offset]
             if key is not None and value not in log.due:
-                producer, number = value.split(b":")
+                producer, number, _ = value.split(b":")
                 before = last.get((producer, key), -1)
                 demand(int(number) > before, "messages of a key are in another order than they were sent", value, before)
                 last[producer, key] = int(number)

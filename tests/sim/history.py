@@ -44,6 +44,8 @@ class GroupTruth:
         """Failed deliveries by offset."""
         self.dead: dict[int, int] = {}
         """Attempts of the dead letters."""
+        self.replayed: set[int] = set()
+        """Letters that have lost their place in their keys' order."""
         self.members: set[str] = set()
         self.unsettled = 0
         """Messages that the group still has to settle."""
@@ -173,6 +175,14 @@ class History:
         elif isinstance(operation, op.Died):
             self._conclude(log, group, operation.offsets)
             group.dead.update(zip(operation.offsets, operation.attempts, strict=True))
+        elif isinstance(operation, op.Revived):
+            for offset in operation.offsets:
+                demand(offset in group.dead, "what is replayed was not dead", offset)
+                del group.dead[offset]
+                group.concluded.discard(offset)
+                group.unsettled += 1
+                group.failures.pop(offset, None)
+                group.replayed.add(offset)
         elif isinstance(operation, op.MemberJoined):
             group.members.add(operation.member)
         elif isinstance(operation, op.MemberLeft):
@@ -189,5 +199,5 @@ class History:
         for offset in log.messages:
             if log.start <= offset < write.start:
                 for name, group in log.groups.items():
-                    demand(offset < group.position or offset in group.concluded, "a message was deleted before a group had settled it", offset, name)
+                    demand(offset < group.position or offset in group.concluded or offset in group.replayed, "a message was deleted before a group had settled it", offset, name)
         log.start = max(log.start, write.start)

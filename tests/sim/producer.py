@@ -50,9 +50,9 @@ class SimProducer(SimClient):
         self.begin(self.posting, timeout, False)
         self.posting.attach(self.engine)
 
-    def send(self, topic: str, key: bytes | None, delay: float | None) -> bytes:
+    def send(self, topic: str, key: bytes | None, delay: float | None, padding: int = 0) -> bytes:
         """One message, as `Producer.send` does it; returns its value, which no other message has."""
-        value = f"{self.name}:{self.sent}".encode()
+        value = f"{self.name}:{self.sent}:".encode() + b"." * padding
         self.sent += 1
         parcel = self.gathering.open.get(topic)
         if parcel is None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tests.sim.consumer import SimConsumer, Task
 from tests.sim.history import GroupTruth, History, LogTruth, demand
+from tests.sim.network import SLOWEST
 from tests.sim.producer import Outcome
 from zmqmq.core.commands import Delivery, Lot, Recalled, Settled, Subscribed
 from zmqmq.core.held import HANDED, SETTLING
@@ -99,9 +100,9 @@ class Referee:
         mine = {other.offset: other for other in consumer.tasks if self._place_key(other) == self._place_key(task)}
         if offset in mine:
             demand(mine[offset].state not in (HANDED, SETTLING), "a consumer gets what it is still working on", consumer.name, offset)
-        if key is not None:
+        if key is not None and offset not in group.replayed:
             for before in log.earlier(key, offset):
-                if before >= group.position and before not in group.concluded:
+                if before >= group.position and before not in group.concluded and before not in group.replayed:
                     self._in_order(consumer, task, before, mine.get(before))
         for other in self._world.consumers:
             if other is not consumer and other.is_alive and other.group == consumer.group:
@@ -122,7 +123,10 @@ class Referee:
         """Nobody else who may believe so holds the message, or one of its key."""
         if not (self.is_sure(consumer) and self.is_sure(other)):
             return
+        longest = self._world.config.topics.defaults.max_processing_time - 2 * SLOWEST
         for held in other.open_tasks():
+            if other.now - held.held.arrived > longest:
+                continue  # its lease may have expired
             if self._place_key(held) == self._place_key(task):
                 same = held.offset == task.offset or (task.key is not None and held.key == task.key)
                 demand(not same, "two consumers hold a message or a key", consumer.name, task.offset, other.name, held.offset, task.key)

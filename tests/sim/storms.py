@@ -38,6 +38,7 @@ class Storms:
             self._disk_fills,
             self._disk_is_stuffed,
             self._clock_is_set,
+            self._letters_are_replayed,
         ]
 
     def plan(self) -> None:
@@ -67,7 +68,7 @@ class Storms:
                 return
             for _ in range(rng.choice([1, 1, 1, 5])):
                 delay = rng.uniform(0.05, 6.0) if rng.random() < 0.1 else None
-                value = producer.send(topic if rng.random() < 0.8 else rng.choice(world.topics), rng.choice(KEYS), delay)
+                value = producer.send(topic if rng.random() < 0.8 else rng.choice(world.topics), rng.choice(KEYS), delay, rng.choice([0, 0, world.padding]))
                 if rng.random() < 0.02:
                     world.poison.add(value)
                     world.habits.poison = frozenset(world.poison)
@@ -161,6 +162,10 @@ class Storms:
     def _disk_is_emptied(self) -> None:
         self._world.note("disk is emptied")
         self._world.host.disk.stuffed = False
+
+    def _letters_are_replayed(self) -> None:
+        self._world.note("replay")
+        self._world.ask_for_replay()
 
     def _clock_is_set(self) -> None:
         self._world.host.machine.set_by += self._rng.choice([-3600.0, 3600.0, -0.5, 5.0])

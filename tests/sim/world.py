@@ -15,6 +15,7 @@ import hashlib
 from collections import deque
 from random import Random
 
+from tests.sim.administrator import SimAdmin
 from tests.sim.consumer import Ears, Habits, SimConsumer
 from tests.sim.host import Host
 from tests.sim.network import Network, Weather
@@ -46,8 +47,11 @@ class World:
         self.host = Host(self.scheduler, self.network, self.rng, self.config, self.note)
         self.referee = Referee(self)
         self.habits = Habits()
+        self.padding = self.rng.choice([0, 0, 700])
+        """Bytes that some messages have more than others."""
         self.topics = ["t0", "t1"][: self.rng.randint(1, 2)]
         self.groups = ["g0", "g1"][: self.rng.randint(1, 2)]
+        self.admin: SimAdmin | None = None
         self.producers: list[SimProducer] = []
         self.consumers: list[SimConsumer] = []
         """All there ever were."""
@@ -60,7 +64,13 @@ class World:
 
     def _configure(self) -> BrokerConfig:
         rng = self.rng
-        settings = TopicSettings(retry_delay=rng.choice([0.1, 0.5]), max_retry_delay=2.0, max_attempts=rng.choice([2, 3, 5]), keep="consumed")
+        settings = TopicSettings(
+            retry_delay=rng.choice([0.1, 0.5]),
+            max_retry_delay=2.0,
+            max_attempts=rng.choice([2, 3, 5]),
+            max_bytes=rng.choice([None, None, None, 4096]),
+            max_processing_time=rng.choice([1800.0, 1800.0, 6.0]),
+        )
         return BrokerConfig(
             session_timeout_seconds=self.session_timeout,
             ballast_bytes=0,
@@ -88,9 +98,17 @@ class World:
         self.consumers.append(consumer)
         return consumer
 
-    def alive(self) -> list[SimProducer | SimConsumer]:
+    def ask_for_replay(self) -> None:
+        """The administrator brings the dead letters of some group back."""
+        if self.admin is None:
+            self.admin = SimAdmin("admin", self.scheduler, self.network, self.rng, self.session_timeout)
+        self.admin.replay(self.rng.choice(self.topics), self.rng.choice(self.groups))
+
+    def alive(self) -> list[SimProducer | SimConsumer | SimAdmin]:
         """All processes that run."""
-        everybody: list[SimProducer | SimConsumer] = [*self.producers, *self.consumers]
+        everybody: list[SimProducer | SimConsumer | SimAdmin] = [*self.producers, *self.consumers]
+        if self.admin is not None:
+            everybody.append(self.admin)
         return [client for client in everybody if client.is_alive]
 
     def _after_turn(self, broker: Broker) -> None:
