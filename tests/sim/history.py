@@ -112,7 +112,7 @@ class History:
             elif isinstance(write, w.AppendOperation):
                 self._operation(self.logs[write.log_id], write)
             elif isinstance(write, w.TrimLog):
-                self._trimmed(self.logs[write.log_id], write)
+                self._trimmed(self.logs[write.log_id], write.start)
 
     def _grow(self, log: LogTruth, offset: int) -> None:
         demand(offset >= log.end, "an offset was given twice or out of order", offset, log.end)
@@ -156,6 +156,8 @@ class History:
                 return  # two consumers have met in one turn
             group = log.groups[operation.group] = GroupTruth(max(operation.position, log.start))
             group.unsettled = sum(offset >= group.position for offset in log.messages)
+        elif isinstance(operation, op.Trimmed):
+            self._trimmed(log, operation.start)
         elif isinstance(operation, op.Matured):
             for offset in operation.offsets:
                 demand(offset in log.delayed, "a message matured that was not delayed, or twice", offset)
@@ -195,9 +197,14 @@ class History:
             group.concluded.add(offset)
             group.unsettled -= 1
 
-    def _trimmed(self, log: LogTruth, write: w.TrimLog) -> None:
+    def _trimmed(self, log: LogTruth, start: int) -> None:
         for offset in log.messages:
-            if log.start <= offset < write.start:
+            if log.start <= offset < start:
                 for name, group in log.groups.items():
-                    demand(offset < group.position or offset in group.concluded or offset in group.replayed, "a message was deleted before a group had settled it", offset, name)
-        log.start = max(log.start, write.start)
+                    demand(
+                        offset < group.position or offset in group.concluded or offset in group.replayed,
+                        "a message was deleted before a group had settled it",
+                        offset,
+                        name,
+                    )
+        log.start = max(log.start, start)
