@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pytest
 
-from tests.core.acts import Consumer, Producer, done, lag, letters, partition_of, refused, settings
+from tests.core.acts import Consumer, Producer, done, lag, letters, partition_of, queue_of, refused, settings
 from tests.core.world import World
 from zmqmq.core import admin_commands as admin
 from zmqmq.core.commands import Command, Farewell, Goodbye, Hello, Produced, Refused, Settle, Settled, Settlement, Subscribed
@@ -120,6 +120,20 @@ def test_two_replays_in_one_turn_bring_a_letter_back_once() -> None:
     assert counts == [0, 1]
     assert consumer.values() + other.values() == [b"bad"]
     assert lag(world, producer.address).dead == 0
+
+
+def test_replays_in_turns_that_follow_each_other_bring_a_letter_back_once() -> None:
+    world, producer, consumer = people()
+    dead_one(world, producer, consumer)
+    for _ in range(3):  # no turn in between
+        world.node.begin(world.now, world.wall)
+        world.node.receive(producer.address, replay(world))
+        world.finish()
+    counts = sorted(answer.count for answer in world.take(producer.address) if isinstance(answer, admin.Done))
+    assert counts == [0, 0, 1]
+    assert consumer.values() == [b"bad"]
+    assert lag(world, producer.address).dead == 0
+    assert not queue_of(world).moving_letters
 
 
 @pytest.mark.parametrize("replay_first", [True, False])

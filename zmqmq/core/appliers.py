@@ -117,7 +117,7 @@ class Applier:
 
     def _revived(self, operation: op.Revived) -> None:
         if queue := self._queue(operation.group):
-            queue.moving_letters.difference_update(operation.offsets)
+            queue.moved_letters += operation.offsets
             queue.state.apply_revived(operation)
             queue.state.dead -= len(operation.offsets)
             self.partition.revived.append((operation.group, operation.offsets))
@@ -125,7 +125,7 @@ class Applier:
 
     def _buried(self, operation: op.Buried) -> None:
         if queue := self._queue(operation.group):
-            queue.moving_letters.difference_update(operation.offsets)
+            queue.moved_letters += operation.offsets
             queue.state.apply_buried(operation)
             queue.state.dead -= len(operation.offsets)
             self.partition.writes.append(DropDead(self.partition.log.log_id, operation.group, operation.offsets))

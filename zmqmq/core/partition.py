@@ -268,6 +268,8 @@ class Partition:
         self.log.persisted(self.log.end)
         self.maturing.difference_update(self.matured)
         self.matured.clear()
+        for queue in self.queues.values():
+            queue.forget_moved_letters()
         self.time = wall
         self.pending_size = fresh = 0
         while self._batches or self._operations:

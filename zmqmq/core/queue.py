@@ -72,7 +72,9 @@ class Queue:
         """Offsets from the cursor on that are accounted for already (brought along by a consumer)."""
         self.limbo: deque[Limbo] = deque()
         self.moving_letters: set[int] = set()
-        """Dead letters whose replay or purge is in the log and not committed yet: nobody may choose them again."""
+        """Dead letters whose replay or purge is in the log while storage still lists them as dead: nobody may choose them again."""
+        self.moved_letters: list[int] = []
+        """Those of them whose replay or purge has been applied: the next turn's writes take them off that list."""
         self.unread_damage: list[int] = []
         """Offsets whose checksum did not match; the partition makes dead letters of them."""
 
@@ -308,6 +310,11 @@ class Queue:
             self.gates.put_back(gate, [offset])
             ready += self.refile(gate, wall)
         return ready
+
+    def forget_moved_letters(self) -> None:
+        """What was applied in the last turn is in the tables now."""
+        self.moving_letters.difference_update(self.moved_letters)
+        self.moved_letters.clear()
 
     def reset(self) -> list[tuple[Holder, Recall]]:
         """After a seek: everything held is recalled and reading starts at the floor again."""
