@@ -175,6 +175,7 @@ def _queue_is_empty(where: str, queue: Queue) -> None:
         "limbo": queue.limbo,
         "retries": len(queue.retries),
         "moving letters": queue.moving_letters,
+        "moved letters": queue.moved_letters,
         "damage": queue.unread_damage,
         "failures": queue.state.failures,
         "replayed letters": queue.state.revived,

@@ -105,7 +105,7 @@ def claims_are_not_checked() -> list[Patch]:
 
 
 def silence_lasts_no_time() -> list[Patch]:
-    """Sessions are given up after half of what was granted."""
+    """Sessions are given up after a quarter of what was granted."""
 
     def impatient(self: SessionTable, now: float) -> list[Any]:
         self.paused = 0.0

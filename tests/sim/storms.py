@@ -13,7 +13,7 @@ from tests.sim.world import STORM_SECONDS, World
 
 KEYS = [b"a", b"b", b"c", b"d", None]
 MESSAGES_MAX = 150
-"""Messages of one run."""
+"""Sends of one producer, about."""
 
 
 class Storms:
@@ -58,8 +58,8 @@ class Storms:
     def _begin_producer(self, delivery_timeout: float) -> None:
         world, rng = self._world, self._rng
         producer = world.add_producer(delivery_timeout)
-        pace = rng.choice([0.02, 0.1, 0.5])
-        topic, left = rng.choice(world.topics), min(MESSAGES_MAX, int(STORM_SECONDS / pace))
+        pace = rng.choice([0.003, 0.02, 0.1, 0.5])
+        topic, left = rng.choice(world.topics), rng.choice([MESSAGES_MAX, 2 * MESSAGES_MAX])
 
         def send() -> None:
             nonlocal left

@@ -47,7 +47,7 @@ class World:
         self.host = Host(self.scheduler, self.network, self.rng, self.config, self.note)
         self.referee = Referee(self)
         self.habits = Habits()
-        self.padding = self.rng.choice([0, 0, 700])
+        self.padding = self.rng.choice([0, 0, 700, 1500])
         """Bytes that some messages have more than others."""
         self.topics = ["t0", "t1"][: self.rng.randint(1, 2)]
         self.groups = ["g0", "g1"][: self.rng.randint(1, 2)]
