@@ -88,6 +88,16 @@ def test_a_group_that_has_read_everything_moves_past_an_operation() -> None:
     assert queue.cursor == 51 and 50 in queue.state.settled
 
 
+def test_a_deletion_keeps_the_attempts_of_replayed_letters() -> None:
+    world, applier, first = bench()
+    state = queue_of(world).state
+    applier.apply(50, op.Died("g", [first], "no", "c", [5]))
+    applier.apply(51, op.Revived("g", [first]))
+    applier.apply(52, op.Failed("g", [first, first + 1], 7.0, "nacked"))
+    applier.apply(53, op.Trimmed(first + 2, 2, 2, {"g": 1}))
+    assert (state.attempts(first), state.attempts(first + 1)) == (1, 0)
+
+
 def test_what_is_deleted_is_not_waited_for_any_more() -> None:
     world, applier, first = bench()
     queue = queue_of(world)

@@ -114,10 +114,12 @@ class GroupState:
         self.members.pop(operation.member, None)
 
     def apply_trimmed(self, operation: Trimmed) -> None:
-        """What was deleted unsettled (too old, or over max_bytes) counts as settled."""
+        """What was deleted unsettled (too old, or over max_bytes) counts as settled. Replayed letters are kept, and so are their attempts."""
         self.lag -= operation.dropped.get(self.name, 0)
         self.settled.add(min(self.settled.floor, operation.start), operation.start)
+        replayed = {offset: self.failures[offset] for offset in self.revived if offset in self.failures}
         self._forget_failures(0, operation.start)
+        self.failures.update(replayed)
 
     def attempts(self, offset: int) -> int:
         """Deliveries of the message that have failed."""
