@@ -169,3 +169,15 @@ def test_deletion_is_the_same_after_a_restart() -> None:
     assert (partition_of(world).log.start, partition_of(world).messages, partition_of(world).size) == before
     consumer.join()
     assert consumer.drain() == [b"left"]
+
+
+def test_many_operations_in_a_row_do_not_end_a_deletion_that_goes_by_small_steps() -> None:
+    world = World(delete_bytes=5_000)
+    producer, consumer = Producer(world), Consumer(world)
+    for _ in range(60):
+        world.ask(producer.address, admin.Seek(world.next_id(), "t", "g", "latest"), admin.Done)
+    for _ in range(20):
+        producer.send(b"x" * 4_000)
+    consumer.drain()
+    world.pass_time(60)
+    assert (stored(world), partition_of(world).messages) == (0, 0)

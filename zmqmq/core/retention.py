@@ -41,8 +41,9 @@ def plan_trim(partition: Partition, reader: Reader, wall: float, idle: bool, mos
     stop = min(limit.offset, partition.applied, log.committed, log.start + STEP_RECORDS)
     if stop <= log.start or (not idle and not limit.forced and limit.offset - log.start < WORTH_RECORDS):
         return None
-    stop, messages, size = _within(partition, reader, stop, most_bytes)
-    if messages == 0 and stop - log.start < WORTH_RECORDS:
+    whole = stop
+    stop, messages, size = _within(partition, reader, whole, most_bytes)
+    if messages == 0 and stop == whole and stop - log.start < WORTH_RECORDS:
         return None  # a trim is a record itself: do not trim trims
     return Trimmed(stop, messages, size, _dropped(partition, reader, stop) if limit.forced else {})
 
@@ -53,13 +54,20 @@ def is_cut(partition: Partition, trim: Trimmed, most_bytes: int) -> bool:
 
 
 def _within(partition: Partition, reader: Reader, stop: int, most: int) -> tuple[int, int, int]:
-    """A stop, at least one record on, below which are about `most` bytes; with the messages and bytes below it."""
+    """The last stop, at least one record on, below which are at most `most` bytes; with the messages and bytes below it.
+
+    Operations weigh nothing: however many follow each other, the next messages are reached."""
     start = partition.log.start
     messages, size = reader.weigh(partition.log.log_id, start, stop)
-    while size > most and stop - start > 1:
-        stop = start + max(1, min((stop - start) * most // size, (stop - start) // 2))
-        messages, size = reader.weigh(partition.log.log_id, start, stop)
-    return stop, messages, size
+    if size <= most:
+        return stop, messages, size
+    low, high = start, stop
+    while high - low > 1:
+        middle = (low + high) // 2
+        _, size = reader.weigh(partition.log.log_id, start, middle)
+        low, high = (middle, high) if size <= most else (low, middle)
+    stop = max(low, start + 1)
+    return stop, *reader.weigh(partition.log.log_id, start, stop)
 
 
 def _limit(partition: Partition, reader: Reader, wall: float) -> Limit:
