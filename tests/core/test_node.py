@@ -250,3 +250,20 @@ def test_a_restart_knows_exactly_what_was_committed_with_or_without_a_snapshot(s
     world.pass_time(10)
     world.crash()
     assert picture(world)[2:] == before[2:], "the log may have been shortened, nothing else"
+
+
+def test_a_snapshot_in_the_turn_that_the_full_disk_refuses_knows_nothing_of_the_refused_messages() -> None:
+    world = World()
+    producer, consumer = Producer(world), Consumer(world)
+    producer.send(b"before")
+    consumer.drain()
+    batch = producer.batch(b"during")
+    fill(world)
+    world.now += 2.5  # a snapshot is due now
+    assert refused(world, producer.address, batch).code == "StorageFull"
+    world.disk.room = float("inf")
+    world.crash()
+    producer.connect()
+    world.turn((producer.address, batch))
+    consumer.join()
+    assert consumer.drain() == [b"during"]

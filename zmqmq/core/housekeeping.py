@@ -49,6 +49,7 @@ class Housekeeping:
         self._scheduled: dict[Partition, float] = {}
         self._dirty: dict[Partition, float] = {}  # since when (monotonic) there is something to write down or delete
         self._deleting: dict[Partition, bool] = {}  # to be looked at when the turn is committed; True: the partition is idle
+        self._snapshots: dict[Partition, None] = {}
         self._next_sweep = 0.0
         self._next_beacon = 0.0
         self._next_expiry = 0.0
@@ -114,7 +115,7 @@ class Housekeeping:
         """What must not wait for the sweep under load: snapshots, and one step of deletion per turn."""
         for partition in self.context.touched:
             if partition.is_snapshot_due():
-                partition.snapshot()
+                self._snapshots[partition] = None
         behind = next((partition for partition in self.context.touched if is_behind(partition)), None)
         if behind is not None:
             self._deleting.setdefault(behind, False)
@@ -188,11 +189,19 @@ class Housekeeping:
             self._dirty.pop(partition, None)
             return
         if partition.is_dirty() and context.now - since >= SNAPSHOT_INTERVAL:
-            context.touch(partition).snapshot()
+            self._snapshots[partition] = None
             self._dirty[partition] = context.now
         idle = context.wall - partition.time >= IDLE_AFTER
         self._deleting[partition] = idle
         self._drop_old_letters(partition)
+
+    def write_down(self) -> None:
+        """Takes the snapshots that the last tick asked for. Called when everything is committed and applied: a snapshot must not know of
+        messages that are accepted in this turn and may be refused yet, for want of space."""
+        snapshots, self._snapshots = self._snapshots, {}
+        for partition in snapshots:
+            if not partition.closed:
+                self.context.touch(partition).snapshot()
 
     def delete(self) -> None:
         """Deletes what may go of the partitions that the last tick looked at. Called when everything is committed and applied: what

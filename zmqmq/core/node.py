@@ -184,6 +184,7 @@ class Node:
             partition.persisted(context.wall)
             self.housekeeping.settle_in(partition)
             self._tell_recalls(partition)
+        self.housekeeping.write_down()
         self.housekeeping.delete()
         calls, context.after_turn = context.after_turn, []
         for call in calls:
