@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import queue
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import psutil
+
+from zmqmq.testing import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 30.0
@@ -150,16 +151,3 @@ class Worker(Child):
         """What it has to say."""
         found: dict[str, Any] = json.loads(self.line(RESULT_SECONDS))
         return found
-
-
-def free_port() -> int:
-    """A port that is free together with the one after it."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
-                continue
-            return port

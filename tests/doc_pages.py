@@ -19,7 +19,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -29,7 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from zmqmq.config import load_broker, load_client, load_device
-from zmqmq.testing import TestBroker
+from zmqmq.testing import TestBroker, free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -191,10 +190,3 @@ def _ended() -> Iterator[list[tuple[str, subprocess.Popen[str]]]]:
             if process.poll() is None:
                 process.kill()
                 process.communicate()
-
-
-def free_port() -> int:
-    """A port that nobody uses, and whose neighbour most likely is free too."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return min(int(probe.getsockname()[1]), 65534)

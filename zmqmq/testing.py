@@ -131,7 +131,7 @@ class TestBroker:
         if "bind" in self._settings:
             return _Runner(BrokerConfig(**self._settings))
         for attempt in range(PORT_TRIES):
-            self._settings["bind"] = f"tcp://127.0.0.1:{_free_port()}"
+            self._settings["bind"] = f"tcp://127.0.0.1:{free_port()}"
             try:
                 return _Runner(BrokerConfig(**self._settings))
             except ConfigError:
@@ -202,7 +202,7 @@ class _Runner:
             broker.abandon()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port that is free together with the one after it, for commands and wake-ups."""
     for _ in range(PORT_TRIES):
         with socket.socket() as first, socket.socket() as second:

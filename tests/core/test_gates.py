@@ -44,10 +44,10 @@ def test_a_gate_is_ready_when_something_waits_and_nothing_stands_against_it() ->
     gates = Gates()
     gate = gates.make(b"k")
     gates.pass_over(gate, 4)
-    assert gates.review(gate, 0.0) and gates.has_ready()
+    assert gates.review(gate, 0.0) and gates.ready()
     assert not gates.review(gate, 0.0), "it is ready already"
     gate.due = 9.0
-    assert not gates.review(gate, 0.0) and not gates.has_ready()
+    assert not gates.review(gate, 0.0) and not gates.ready()
     assert gates.review(gate, 9.0)
     assert gates.take(gate, 5) == [4]
     gates.review(gate, 9.0)

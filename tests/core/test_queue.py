@@ -71,8 +71,8 @@ def test_a_nack_takes_back_what_the_consumer_holds_behind_it() -> None:
     assert [(recall.lease, recall.offsets) for recall in recalls] == [(first.number, [2]), (second.number, [4])]
     assert list(first.open) == [3], "what has no key stays"
     desk.commit()
-    assert desk.behind() == [1, 2, 4] and not desk.queue.gates.has_ready()
-    assert desk.queue.mature(5.0) == 1 and desk.queue.gates.has_ready()
+    assert desk.behind() == [1, 2, 4] and not desk.queue.gates.ready()
+    assert desk.queue.mature(5.0) == 1 and desk.queue.gates.ready()
 
 
 def test_nothing_of_a_key_is_ready_before_its_failure_is_committed() -> None:
@@ -90,7 +90,7 @@ def test_the_last_attempt_makes_a_dead_letter_and_the_followers_return() -> None
     desk.queue.nack(lease, [1], "no", None, 0.0)
     assert any(isinstance(operation, Died) and operation.offsets == [1] for operation in desk.log)
     desk.commit()
-    assert desk.behind() == [2] and desk.queue.gates.has_ready()
+    assert desk.behind() == [2] and desk.queue.gates.ready()
 
 
 def test_failures_with_different_attempts_wait_differently() -> None:

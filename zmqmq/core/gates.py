@@ -138,6 +138,3 @@ class Gates:
     def ready(self) -> list[Gate]:
         """Gates that anybody may take from, the longest ready first."""
         return list(self._ready.values())
-
-    def has_ready(self) -> bool:
-        return bool(self._ready)

@@ -148,7 +148,7 @@ def _by_partition(parcel: Parcel, partitions: int, keyless: int) -> Iterator[tup
     for index, key in enumerate(keys):
         indices = known.get(key)
         if indices is None:
-            indices = chosen.setdefault(keyless if key is None else crc32(key) % partitions, [])
+            indices = chosen.setdefault(keyless if key is None else partition_of(key, partitions), [])
             known[key] = indices
         indices.append(index)
     yield from sorted(chosen.items())

@@ -1,7 +1,7 @@
 """Who leads: the port to whatever decides that, and the answer of a broker that stands alone.
 
-A broker asks its coordination three things: who it is, whether it may lead now, and what the cluster looks like. Alone, the data
-directory's own identity answers all of them: the lock on the directory is what makes two leaders impossible.
+A broker asks its coordination who it is and what the cluster looks like. Alone, the data directory's own identity answers both: the lock on
+the directory is what makes two leaders impossible.
 """
 
 from __future__ import annotations
@@ -26,10 +26,6 @@ class Coordination(Protocol):
         """Registers the broker and returns the first view."""
         ...
 
-    def may_lead(self, now: float) -> bool:
-        """Is the lease of leadership good at this moment (monotonic seconds)?"""
-        ...
-
     def stop(self) -> None:
         """Gives every role back."""
         ...
@@ -40,14 +36,9 @@ class Standalone:
 
     def __init__(self, cluster_id: str, broker_id: str, incarnation: int) -> None:
         self._view = View(cluster_id, broker_id, incarnation, broker_id)
-        self._started = False
 
     def start(self) -> View:
-        self._started = True
         return self._view
 
-    def may_lead(self, now: float) -> bool:
-        return self._started
-
     def stop(self) -> None:
-        self._started = False
+        """Nobody else has to know."""
