@@ -122,6 +122,12 @@ class Described(Command, frozen=True, tag="described"):
     created: float = 0.0
 
 
+class Moved(Command, frozen=True, tag="moved"):
+    """Some partitions of the topic have another leader, or there are more of them: describe it again. A hint; nothing rests on it."""
+
+    topic: str
+
+
 # --- Produce -----------------------------------------------------------------------------------------------------
 
 
@@ -194,6 +200,8 @@ class Subscribe(Command, frozen=True, tag="subscribe"):
     create: bool = True
     """Create the topic when it does not exist and automatic creation is on."""
     held: list[HeldLease] = []
+    partitions: list[int] | None = None
+    """The partitions that this broker leads as far as the consumer knows: only for them it has presented all that it holds. None: all of the topic."""
 
 
 class Subscribed(Command, frozen=True, tag="subscribed"):
@@ -203,6 +211,8 @@ class Subscribed(Command, frozen=True, tag="subscribed"):
     topic: str
     group: str
     leases: list[KeptLease] = []
+    partitions: list[int] = []
+    """The partitions that this session consumes here: those of the request that this broker leads."""
 
 
 class Pull(Command, frozen=True, tag="pull"):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from zmqmq.core.model import Row, TopicRecord
+from zmqmq.core.peer_commands import Block
 
 
 class PutTopic(NamedTuple):
@@ -183,6 +184,62 @@ class TrimLog(NamedTuple):
     start: int
 
 
+class TruncateLog(NamedTuple):
+    """Forget the records from `end` on, the epochs that begin beyond it, and the due times of delayed messages among them: another leader's log differs there.
+
+    Never below what is committed, so no table says anything about them."""
+
+    log_id: int
+    end: int
+
+
+class DropLog(NamedTuple):
+    """One partition's records and tables go: this broker is no replica of it any more, or takes a snapshot instead."""
+
+    log_id: int
+
+
+class PutPromise(NamedTuple):
+    """The highest epoch of the partition that this broker has ever heard of: it never answers in a lower one again."""
+
+    log_id: int
+    epoch: int
+
+
+class PutSnapshot(NamedTuple):
+    """The tables of an empty log, as another replica has them (`zmqmq.core.peer_commands.Snapshot`)."""
+
+    log_id: int
+    start: int
+    applied: int
+    messages: int
+    size: int
+    delayed: int
+    epochs: Sequence[tuple[int, int]]
+    producers: Sequence[tuple[int, int, str, float]]
+    groups: Sequence[tuple[str, int, str, str, str, int, int]]
+    members: Sequence[tuple[str, str, float]]
+    dead: Sequence[tuple[str, int, int, str, str, float, int]]
+
+
+class PutSession(NamedTuple):
+    """The coordination session of this life, by which the next one knows what it may remove."""
+
+    session: int
+
+
+class RenewStorageId(NamedTuple):
+    """This store turned out to be an old copy: whoever trusted it must not trust it any more."""
+
+    storage_id: str
+
+
+class PutClusterId(NamedTuple):
+    """The store belongs to this cluster from now on."""
+
+    cluster_id: str
+
+
 Write = (
     PutTopic
     | DropTopic
@@ -203,6 +260,13 @@ Write = (
     | ReviveDead
     | DropDead
     | TrimLog
+    | TruncateLog
+    | DropLog
+    | PutPromise
+    | PutSnapshot
+    | PutSession
+    | RenewStorageId
+    | PutClusterId
 )
 
 
@@ -226,6 +290,8 @@ class LogState(NamedTuple):
     producers: Sequence[tuple[int, int, str, float]]
     groups: Sequence[PutGroup]
     members: Sequence[PutMember]
+    promised: int = 0
+    """The highest epoch ever heard of."""
 
 
 class Record(NamedTuple):
@@ -257,6 +323,23 @@ class Reader(Protocol):
     def topics(self) -> Sequence[TopicRecord]: ...
 
     def logs(self) -> Sequence[LogState]: ...
+
+    def log(self, log_id: int) -> LogState:
+        """One partition's state, as `logs` gives it. Raises KeyError if there is none."""
+        ...
+
+    def blocks(self, log_id: int, start: int, stop: int, max_bytes: int) -> Sequence[Block]:
+        """Records of any kind with offsets in [start, stop), ascending, about `max_bytes` after the first. Checksums are verified: reading ends before the
+        first damaged record, and if that is the first one raises StorageDamaged."""
+        ...
+
+    def last_epoch(self, log_id: int, end: int) -> int:
+        """The epoch of the last record below `end`, -1 if there is none."""
+        ...
+
+    def dead_rows(self, log_id: int) -> Sequence[tuple[str, int, int, str, str, float, int]]:
+        """All rows of dead letters, replayed ones too: (group, offset, attempts, reason, consumer, died, revived)."""
+        ...
 
     def last_time(self) -> float:
         """When the newest record of all logs was written (broker time), 0 if there is none."""

@@ -1,0 +1,137 @@
+"""Where a partition lives, as the cluster agrees on it: one small record per partition, changed by compare-and-set only.
+
+The record says who leads in which epoch, who is in sync (may lead without loss), and, while too few are in sync, who was the
+last to be complete (`elr`, the eligible replicas). Whoever changes it (the leader: its in-sync set; the cluster leader: everything else) reads
+a version, computes the next record by one of the functions here and writes it on condition that the version is still the same.
+There is no other way to change it, so leader and cluster leader cannot disagree. Rules: Kafka's in-sync replicas with eligible
+leader replicas (KIP-966), where members are incarnations, not broker names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+from msgspec.structs import replace
+
+
+class Member(msgspec.Struct, frozen=True, array_like=True):
+    """One life of a replica: a broker in one registration (`be`, the broker epoch) on one store."""
+
+    broker: str
+    be: int
+    storage: str
+    """Identity of the store at that time; a wiped or replaced one has another."""
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The state of one partition."""
+
+    replicas: list[str]
+    """Brokers that shall hold it; the first is preferred as leader."""
+    leader: str = ""
+    """"" while there is none."""
+    leader_be: int = 0
+    epoch: int = 0
+    """Grows with every change of leader, to none included, and when a reassignment ends."""
+    isr: list[Member] = []
+    elr: list[Member] = []
+    adding: list[str] = []
+    removing: list[str] = []
+    target: str = ""
+    """Who the leader is asked to hand over to."""
+    nonce: str = ""
+    """Names the write, so that its author can tell after a lost answer whether it succeeded."""
+
+    def in_sync(self, broker: str) -> Member | None:
+        """The broker's entry in the in-sync set."""
+        return next((member for member in self.isr if member.broker == broker), None)
+
+
+def quorum(replicas: int, min_in_sync: int) -> int:
+    """In-sync replicas that a message needs: as set, or the majority (0)."""
+    return min_in_sync or replicas // 2 + 1
+
+
+def with_in_sync(place: Place, isr: Iterable[Member], needed: int) -> Place:
+    """The record with another in-sync set. Members that leave while fewer than `needed` remain stay eligible: they are as complete
+    as those that remain, since nothing is committed any more."""
+    members = sorted(set(isr), key=lambda member: member.broker)
+    if len(members) >= needed:
+        return replace(place, isr=members, elr=[])
+    names = {member.broker for member in members}
+    gone = [member for member in place.isr if member not in members]
+    kept = {member.broker: member for member in [*place.elr, *gone] if member.broker not in names}
+    return replace(place, isr=members, elr=[kept[name] for name in sorted(kept)])
+
+
+def elect(place: Place, lives: Callable[[str], Member | None], needed: int, avoid: Iterable[str] = ()) -> Place:
+    """A new leader, or none: the epoch grows.
+
+    `lives` gives a broker's present registration (None: not registered or its store is not to be trusted). Candidates are in-sync members
+    whose registration is still the same one; while too few are in sync also eligible ones on the same store, which then are
+    in sync alone. Brokers in `avoid` (draining ones) lead only if nobody else can. Preferred is the order of `replicas`."""
+    avoided = set(avoid)
+    order = {broker: rank for rank, broker in enumerate(place.replicas)}
+
+    def rank(broker: str) -> tuple[bool, int]:
+        return broker in avoided, order.get(broker, len(order))
+
+    alive = [member for member in place.isr if lives(member.broker) == member]
+    if alive:
+        best = min(alive, key=lambda member: rank(member.broker))
+        return replace(place, leader=best.broker, leader_be=best.be, epoch=place.epoch + 1, target="")
+    if len(place.isr) < needed:
+        eligible = [life for member in place.elr if (life := lives(member.broker)) is not None and life.storage == member.storage]
+        if eligible:
+            best = min(eligible, key=lambda member: rank(member.broker))
+            others = {member.broker: member for member in [*place.elr, *place.isr] if member.broker != best.broker}
+            elr = [] if needed <= 1 else [others[name] for name in sorted(others)]
+            return replace(place, leader=best.broker, leader_be=best.be, epoch=place.epoch + 1, isr=[best], elr=elr, target="")
+    return replace(place, leader="", leader_be=0, epoch=place.epoch + 1, target="")
+
+
+def fence(place: Place, broker: str, lives: Callable[[str], Member | None], needed: int, avoid: Iterable[str] = ()) -> Place:
+    """The broker's registration is gone or another one: it leaves the in-sync set, and somebody else leads."""
+    place = with_in_sync(place, [member for member in place.isr if member.broker != broker], needed)
+    return elect(place, lives, needed, avoid) if place.leader == broker else place
+
+
+def release(place: Place) -> Place:
+    """The leader gives up without naming a successor; the cluster leader elects one."""
+    return replace(place, leader="", leader_be=0, epoch=place.epoch + 1, target="")
+
+
+def hand_over(place: Place, successor: Member) -> Place:
+    """The leader names its successor, an in-sync member."""
+    assert successor in place.isr, "only a replica that is in sync may lead"
+    return replace(place, leader=successor.broker, leader_be=successor.be, epoch=place.epoch + 1, target="")
+
+
+def begin_move(place: Place, replicas: list[str]) -> Place:
+    """Asks for another set of replicas: first those that come catch up, then those that go leave."""
+    adding = [broker for broker in replicas if broker not in place.replicas]
+    removing = [broker for broker in place.replicas if broker not in replicas]
+    return replace(place, replicas=[*replicas, *removing], adding=adding, removing=removing)
+
+
+def is_moved(place: Place, needed: int) -> bool:
+    """Whether a move can be ended: all that come are in sync, enough remain, and the leader is one of them."""
+    names = {member.broker for member in place.isr}
+    remaining = names - set(place.removing)
+    return set(place.adding) <= names and len(remaining) >= min(needed, len(place.replicas) - len(place.removing)) and place.leader in remaining
+
+
+def end_move(place: Place, needed: int) -> Place:
+    """Those that go leave. The epoch grows although the leader stays: what it remembers of followers that may come back later is void."""
+    gone = set(place.removing)
+    isr = [member for member in place.isr if member.broker not in gone]
+    kept = with_in_sync(place, isr, needed)
+    return replace(
+        kept,
+        replicas=[broker for broker in place.replicas if broker not in gone],
+        elr=[member for member in kept.elr if member.broker not in gone],
+        adding=[],
+        removing=[],
+        epoch=place.epoch + 1,
+    )
