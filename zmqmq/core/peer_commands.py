@@ -23,6 +23,8 @@ class FetchPart(Command, frozen=True):
     offset: int
     last_epoch: int
     """-1 if the log is empty."""
+    installing: bool = False
+    """A snapshot is being taken over: records that were kept although they lie below the log's start are wanted too."""
 
 
 class Fetch(Command, frozen=True, tag="fetch"):
@@ -78,6 +80,8 @@ class FetchedPart(Command, frozen=True):
     diverged_epoch: int = -1
     """The highest epoch not above the follower's `last_epoch` that the leader's log has, and where it ends there."""
     diverged_end: int = 0
+    next: int = 0
+    """Where the follower's log ends with these blocks: offsets that were given out and never used, or are trimmed, leave gaps."""
 
 
 class Fetched(Command, frozen=True, tag="fetched"):
