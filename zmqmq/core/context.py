@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import msgspec
 
@@ -43,6 +44,14 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds after which an idle producer is forgotten; a batch that it repeats later would be taken as new."""
     max_producers: int = 100_000
     """Producers remembered per partition."""
+
+
+class Leadership(NamedTuple):
+    """Who leads a partition; "" if nobody does."""
+
+    leader: str
+    endpoint: str
+    epoch: int
 
 
 class Counters:
@@ -88,6 +97,12 @@ class Context:
         """Called once this turn is on disk."""
         self.storage_full = False
         self.counters = Counters()
+        self.leader_of: Callable[[int, int], Leadership] = lambda topic_id, partition: Leadership("", "", 0)
+        """Who leads a partition that is not led here, as far as this broker knows."""
+        self.opened: dict[Partition, None] = {}
+        """Partitions that this broker has begun to lead in this turn."""
+        self.latest = 0.0
+        """The newest broker time that other brokers have stamped, as far as was seen: what this one stamps comes after it."""
 
     def note(self, event: str, **facts: object) -> None:
         self.events.append((event, facts))

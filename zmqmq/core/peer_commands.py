@@ -66,14 +66,14 @@ class Block(Command, frozen=True):
 class FetchedPart(Command, frozen=True):
     """News of one partition. `offset` repeats the question's; `committed` and `start` are the leader's.
 
-    `state`: "data" (records follow, maybe none) | "diverged" (the log differs from `end` on at the latest, see `diverged_epoch`) | "trimmed" (those records
-    are gone: install a snapshot) | "not_leader" (of that epoch)."""
+    `state`: "data" (records follow, maybe none) | "diverged" (the logs differ, see `diverged_epoch`) | "trimmed" (those records
+    are gone: ask for a snapshot). Of partitions that the broker does not lead in the epoch that was asked for it says nothing."""
 
     topic_id: int
     partition: int
     epoch: int
     offset: int
-    state: Literal["data", "diverged", "trimmed", "not_leader"]
+    state: Literal["data", "diverged", "trimmed"]
     committed: int = 0
     start: int = 0
     blocks: list[Block] = []

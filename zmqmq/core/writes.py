@@ -60,7 +60,8 @@ class AppendDelayed(NamedTuple):
     crc: int
     key: bytes | None
     headers: str | None
-    due: float
+    due: float | None
+    """None: it has matured already, and only its record is wanted."""
 
 
 class AppendOperation(NamedTuple):

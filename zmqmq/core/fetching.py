@@ -1,0 +1,104 @@
+"""The follower's side of fetching: one question at a time to each broker that leads partitions followed from here.
+
+A question is held by the leader until there is news. When the set of partitions changes meanwhile, a new question replaces the one that is
+out, since nobody wants to wait for the old one; its answer, should it come, is to a question that is not the latest any more.
+Whatever is lost on the way, the deadline of the question begins a new series that lists everything.
+"""
+
+from __future__ import annotations
+
+from zmqmq.core.follower import question
+from zmqmq.core.peer_commands import AskSnapshot, Fetch, Fetched, FetchPart
+from zmqmq.core.replica import Key, Replica
+
+ANSWER_TIMEOUT = 1.0
+"""Seconds beyond the wait that was asked for, after which a fetch counts as lost."""
+
+
+class Fetcher:
+    """Fetches from one leader broker."""
+
+    def __init__(self, cluster_id: str, broker: str, leader: str, wait: float, max_bytes: int) -> None:
+        self.leader = leader
+        self.replicas: dict[Key, Replica] = {}
+        self._cluster_id = cluster_id
+        self._broker = broker
+        self._wait = wait
+        self._max_bytes = max_bytes
+        self._series = 0
+        self._told: dict[Key, FetchPart] | None = None
+        """What the leader knows of this series; None: a new one has to begin."""
+        self._out = 0
+        """Number of the fetch that waits for its answer, 0 if none does."""
+        self._sent_at = 0.0
+        self._changed = False
+        self._snapshot: tuple[int, Key, float] | None = None
+
+    def follow(self, replica: Replica) -> None:
+        """The partition is followed from this broker from now on, or in a newer epoch."""
+        self.replicas[replica.key] = replica
+        self._changed = True
+
+    def leave(self, key: Key) -> None:
+        self._changed = self.replicas.pop(key, None) is not None or self._changed
+
+    def reset(self) -> None:
+        """The connection was lost or is new: what is out will not be answered."""
+        self._out = 0
+        self._told = None
+        self._snapshot = None
+
+    # --- asking ----------------------------------------------------------------------------------------------------
+
+    def ask(self, now: float, be: int, number: int) -> Fetch | None:
+        """The next question, if one is due; everything that it reports is on disk. `number` grows over all questions of this broker's life."""
+        if self._out and now >= self._sent_at + self._wait + ANSWER_TIMEOUT:
+            self.reset()
+        if (self._out and not self._changed) or (not self.replicas and not self._told):
+            return None
+        parts = self._parts()
+        first = self._told is None
+        if first:
+            self._series, self._told = number, {}
+        assert self._told is not None, "a series has just begun"
+        self._told.update({(part.topic_id, part.partition): part for part in parts})
+        for key in [key for key, part in self._told.items() if part.epoch < 0]:
+            del self._told[key]
+        self._out, self._sent_at, self._changed = number, now, False
+        return Fetch(number, self._cluster_id, self._broker, be, self._series, first, parts, self._wait, self._max_bytes)
+
+    def _parts(self) -> list[FetchPart]:
+        """What has changed since the last fetch of the series."""
+        told = self._told or {}
+        parts = [part for key, replica in self.replicas.items() if told.get(key) != (part := question(replica))]
+        return parts + [FetchPart(*key, -1, 0, -1) for key in told if key not in self.replicas]
+
+    def is_answer(self, be: int, answer: Fetched, mine: int) -> bool:
+        """Whether it answers the question that is out; then none is any more."""
+        if be != mine or not self._out or answer.id != self._out:
+            return False
+        self._out = 0
+        if answer.again:
+            self._told = None
+        return True
+
+    def deadline(self) -> float:
+        """When the question that is out counts as lost."""
+        return self._sent_at + self._wait + ANSWER_TIMEOUT if self._out else float("inf")
+
+    # --- snapshots -------------------------------------------------------------------------------------------------
+
+    def ask_snapshot(self, now: float, be: int, number: int, key: Key, epoch: int) -> AskSnapshot | None:
+        """Asks for the tables of one partition; one such question is out at a time."""
+        if self._snapshot is not None and now < self._snapshot[2] + 10 * ANSWER_TIMEOUT:
+            return None
+        self._snapshot = (number, key, now)
+        return AskSnapshot(number, self._cluster_id, self._broker, be, *key, epoch)
+
+    def is_snapshot(self, number: int, key: Key) -> bool:
+        """Whether the snapshot is the one that was asked for last; then none is out any more."""
+        if self._snapshot is None or self._snapshot[:2] != (number, key):
+            return False
+        self._snapshot = None
+        return True
+

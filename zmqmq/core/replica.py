@@ -1,0 +1,169 @@
+"""One partition on one broker of a cluster, whatever its role: it learns what the cluster has agreed, and becomes leader or follower of it.
+
+    none ──► follower ──► opening ──► leader ──► releasing
+      ▲__________│____________│__________│____________│        (any newer epoch decides anew)
+
+A leader first *opens*: it writes the beginning of its epoch into the log and waits until that is committed, which proves that all it has
+from earlier leaders is committed too. Only then it takes messages and delivers. A role is never resumed by another life of the broker (`be`), never
+taken without a registration, and never below the highest epoch ever heard of (`promised`, on disk before anything is said in it).
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from zmqmq.core import operations
+from zmqmq.core.leader import Leader
+from zmqmq.core.model import TopicRecord
+from zmqmq.core.partition import Partition
+from zmqmq.core.places import Member, Place, quorum
+from zmqmq.core.unapplied import Unapplied
+from zmqmq.core.writes import PutEpoch, PutPromise, TruncateLog, Write
+
+Key = tuple[int, int]
+"""(topic_id, partition)"""
+
+
+class Role(Enum):
+    """What a broker is to a partition."""
+
+    NONE = auto()
+    FOLLOWER = auto()
+    OPENING = auto()
+    LEADER = auto()
+    RELEASING = auto()
+    """It delivers and accepts no more, and waits until all is committed to hand over."""
+
+
+LEADING = (Role.OPENING, Role.LEADER, Role.RELEASING)
+
+
+class Replica:
+    """The role machine of one partition. What it wants on disk it leaves with its partition's writes."""
+
+    def __init__(self, partition: Partition, promised: int) -> None:
+        self.partition = partition
+        self.promised = promised
+        self.role = Role.NONE
+        self.place = Place(replicas=[])
+        self.version = -1
+        """Of the record in `place`."""
+        self.epoch = -1
+        """The leadership that this replica takes part in."""
+        self.leader: Leader | None = None
+        self.told_committed = 0
+        """As follower: what the leader has said."""
+        self.installing = False
+        """As follower: a snapshot was taken over, and the records that belong to it are not all here yet."""
+        self.install_end = 0
+        """Offset up to which those records reach."""
+        self.absorbed = partition.applied
+        """Everything below is applied to the partition's state."""
+        self.unapplied = Unapplied()
+        self.damage = ""
+        """Why this replica takes part in nothing any more."""
+        partition.log.agree = self._agree
+
+    @property
+    def key(self) -> Key:
+        return self.partition.topic.topic_id, self.partition.number
+
+    @property
+    def topic(self) -> TopicRecord:
+        return self.partition.topic
+
+    @property
+    def needed(self) -> int:
+        """In-sync members that confirm a message."""
+        return quorum(self.topic.replicas, self.topic.settings.min_in_sync)
+
+    @property
+    def leads(self) -> bool:
+        return self.role in LEADING
+
+    def _agree(self, durable: int) -> int:
+        if self.leader is not None:
+            return self.leader.committed(durable)
+        return min(self.told_committed, durable) if self.role is Role.FOLLOWER else self.partition.log.committed
+
+    # --- learning --------------------------------------------------------------------------------------------------
+
+    def learn(self, place: Place, version: int, me: Member | None, now: float, max_lag: float) -> bool:
+        """Takes what the cluster has agreed; True if the role, the leader or the epoch has changed. `me` is this broker's registration, if it has one."""
+        if me is None:
+            return self.step_down()
+        if version <= self.version or place.epoch < self.promised or self.damage:
+            return False
+        self.version, self.place = version, place
+        changed = place.epoch > self.epoch
+        if changed:
+            self._begin(place, me, now, max_lag)
+        if self.leader is not None:
+            self.leader.needed = self.needed
+            self.leader.agreed(place, version)
+        return changed
+
+    def _begin(self, place: Place, me: Member, now: float, max_lag: float) -> None:
+        """A newer leadership: everything that belonged to the older one is void."""
+        self.epoch = place.epoch
+        if place.epoch > self.promised:
+            self.promised = place.epoch
+            self.write(PutPromise(self.log_id, place.epoch))
+        self.leader = None
+        self.told_committed = self.partition.log.committed
+        if place.leader == me.broker and place.leader_be == me.be and not self.installing:
+            self._open(me, now, max_lag)
+        elif place.leader == me.broker or me.broker not in place.replicas:
+            self.role = Role.NONE  # an earlier life of ours was meant, or nobody: a role is never resumed
+        else:
+            self.role = Role.FOLLOWER
+
+    def _open(self, me: Member, now: float, max_lag: float) -> None:
+        log = self.partition.log
+        self.role = Role.OPENING
+        self.leader = Leader(me.broker, log.end, now, self.needed, max_lag)
+        log.lead(self.epoch)
+        self.write(PutEpoch(self.log_id, self.epoch, log.end))
+        self.partition.append_operation(operations.Opened(self.epoch, me.broker))
+
+    def step_down(self) -> bool:
+        """No registration, no role; what was learned may be learned again with the next one."""
+        changed = self.role is not Role.NONE
+        self.role = Role.NONE
+        self.leader = None
+        self.epoch = self.version = -1
+        return changed
+
+    def fail(self, reason: str) -> None:
+        """This replica cannot be trusted any more (its log contradicts what is committed): it says nothing from now on."""
+        self.damage = reason
+        self.step_down()
+
+    # --- the log ---------------------------------------------------------------------------------------------------
+
+    @property
+    def log_id(self) -> int:
+        return self.partition.log.log_id
+
+    def write(self, write: Write) -> None:
+        self.partition.writes.append(write)
+
+    def renew(self, partition: Partition) -> None:
+        """The state was read from disk again: what an ended leadership had in memory beyond that is gone."""
+        self.partition = partition
+        partition.log.agree = self._agree
+        self.told_committed = partition.log.committed
+
+    def truncate(self, end: int) -> bool:
+        """Forgets the log from `end` on; False (and the replica fails) if that would cut into what is committed."""
+        log = self.partition.log
+        if end < log.committed:
+            self.fail(f"the leader of epoch {self.epoch} asks to cut the log at {end}, below {log.committed}, which is committed")
+            return False
+        self.write(TruncateLog(self.log_id, end))
+        log.truncate(end)
+        self.unapplied.restart(end)
+        return True
+
+    def __repr__(self) -> str:
+        return f"{self.topic.name}/{self.partition.number} {self.role.name.lower()} {self.partition.log}"

@@ -1,0 +1,211 @@
+"""The replicas of this broker: which there are, what they learn, and what becomes of their state when a role ends or begins.
+
+Whatever a leadership had in memory ends with it: the state is read from disk again, as after a restart, and only what is committed is
+applied to it. A follower applies what is committed as it goes, so that it can lead at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from zmqmq.core.catalogue import REPLAY_STEP, Catalogue
+from zmqmq.core.context import Context
+from zmqmq.core.model import TopicRecord
+from zmqmq.core.partition import Partition
+from zmqmq.core.peer_commands import Snapshot
+from zmqmq.core.places import Member, Place
+from zmqmq.core.replica import Key, Replica, Role
+from zmqmq.core.writes import CreateLog, DropLog, LogState, PutHead, PutPromise, PutSnapshot, PutTopic
+from zmqmq.errors import NotLeader
+
+
+class Roles:
+    """All replicas by partition. `me` gives this broker's registration."""
+
+    def __init__(self, context: Context, catalogue: Catalogue, me: Callable[[], Member | None], max_lag: float) -> None:
+        self.context = context
+        self.catalogue = catalogue
+        self.max_lag = max_lag
+        self.closed: set[int] = set()
+        """Logs whose appends of this turn must not reach the disk any more."""
+        self.changed: dict[Key, None] = {}
+        """Partitions whose role, leader or epoch has changed; whoever connects brokers takes them away."""
+        self.copies: dict[Partition, None] = {}
+        """Partitions not open for clients that have something to write or to look at; the node takes them away."""
+        self._me = me
+        self._replicas: dict[Key, Replica] = {}
+        self._by_log: dict[int, Replica] = {}
+
+    def __iter__(self) -> Iterator[Replica]:
+        return iter(self._replicas.values())
+
+    def __len__(self) -> int:
+        return len(self._replicas)
+
+    def get(self, key: Key) -> Replica | None:
+        return self._replicas.get(key)
+
+    def of(self, partition: Partition) -> Replica | None:
+        """The replica whose state this is."""
+        replica = self._by_log.get(partition.log.log_id)
+        return replica if replica is not None and replica.partition is partition else None
+
+    def touch(self, replica: Replica) -> None:
+        """The partition takes part in this turn: among those that clients see here, or among the others."""
+        if replica.role in (Role.LEADER, Role.RELEASING):
+            self.context.touch(replica.partition)
+        else:
+            replica.partition.time = self.context.wall
+            self.copies[replica.partition] = None
+
+    # --- what is here ----------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Takes over what is on disk; nothing has a role yet."""
+        topics = {record.topic_id: record for record in self.context.reader.topics()}
+        for state in self.context.reader.logs():
+            replica = Replica(self._partition(topics[state.topic_id], state, state.applied), state.promised)
+            replica.unapplied.restart(state.end)
+            self._put(replica)
+            if state.start > state.end:  # a snapshot was not taken over completely
+                self._empty(replica)
+
+    def _put(self, replica: Replica) -> Replica:
+        self._replicas[replica.key] = self._by_log[replica.log_id] = replica
+        return replica
+
+    def _partition(self, record: TopicRecord, state: LogState, committed: int) -> Partition:
+        """The state as on disk, of which only what is known to be committed counts."""
+        context = self.context
+        partition = Partition(record, state.partition, state, context.settings.group_limits, context.random)
+        partition.time = context.wall
+        partition.log.committed = min(max(committed, state.applied), state.end)
+        return partition
+
+    def make(self, record: TopicRecord, number: int) -> Replica:
+        """A replica of a partition that was not here before."""
+        log_id = self.catalogue.next_id()
+        state = LogState(log_id, record.topic_id, number, 0, 0, 0, 0, 0, 0, 0, (), (), (), ())
+        replica = self._put(Replica(self._partition(record, state, 0), 0))
+        replica.write(PutTopic(record))
+        replica.write(CreateLog(log_id, record.topic_id, record.name, number))
+        self.touch(replica)
+        return replica
+
+    def set_topic(self, record: TopicRecord) -> None:
+        """The topic's settings have changed."""
+        for replica in self._replicas.values():
+            if replica.topic.topic_id == record.topic_id and replica.topic != record:
+                replica.partition.set_topic(record)
+                replica.write(PutTopic(record))
+                self.touch(replica)
+
+    def drop(self, key: Key) -> None:
+        """This broker holds the partition no more: its records go."""
+        replica = self._replicas.pop(key, None)
+        if replica is not None:
+            self._end(replica)
+            self._by_log.pop(replica.log_id, None)
+            self.closed.add(replica.log_id)
+            self.context.writes.append(DropLog(replica.log_id))
+
+    # --- learning --------------------------------------------------------------------------------------------------
+
+    def learn(self, replica: Replica, place: Place, version: int) -> None:
+        """The replica hears what the cluster has agreed."""
+        me, context = self._me(), self.context
+        begins = me is None or (version > replica.version and place.epoch > replica.epoch and place.epoch >= replica.promised)
+        if begins and replica.leads:
+            self._end(replica)
+        if replica.learn(place, version, me, context.now, self.max_lag):
+            self.changed[replica.key] = None
+            self.touch(replica)
+            context.note("role", topic=replica.topic.name, partition=replica.partition.number, role=replica.role.name.lower(), epoch=place.epoch, leader=place.leader)
+
+    def step_down(self) -> None:
+        """The registration is gone: no role is left."""
+        for replica in self._replicas.values():
+            if replica.leads:
+                self._end(replica)
+            if replica.step_down():
+                self.changed[replica.key] = None
+
+    def _end(self, replica: Replica) -> None:
+        """A leadership is over: who waits is told, and the state is what the disk says."""
+        error = NotLeader("this broker leads the partition no more", hint="describe the topic again", topic=replica.topic.name, partition=replica.key[1])
+        self.catalogue.give_up(replica.topic, replica.partition, error)
+        self.closed.add(replica.log_id)
+        self.context.touched.pop(replica.partition, None)
+        self.copies.pop(replica.partition, None)
+        if replica.log_id in self._by_log:
+            state = self.context.reader.log(replica.log_id)
+            replica.renew(self._partition(replica.topic, state, replica.partition.log.committed))
+            replica.unapplied.restart(replica.partition.log.end)
+            replica.absorbed = state.applied
+
+    # --- becoming a copy -------------------------------------------------------------------------------------------
+
+    def _empty(self, replica: Replica) -> None:
+        """Begins from nothing, under a new log number."""
+        self._by_log.pop(replica.log_id)
+        self.copies.pop(replica.partition, None)
+        self.closed.add(replica.log_id)
+        self.context.writes.append(DropLog(replica.log_id))
+        log_id = self.catalogue.next_id()
+        record, number = replica.topic, replica.partition.number
+        state = LogState(log_id, record.topic_id, number, 0, 0, 0, 0, 0, 0, 0, (), (), (), ())
+        replica.renew(self._partition(record, state, 0))
+        replica.absorbed = 0
+        replica.unapplied.restart(0)
+        self._by_log[log_id] = replica
+        replica.write(CreateLog(log_id, record.topic_id, record.name, number))
+        replica.write(PutPromise(log_id, replica.promised))
+        self.touch(replica)
+
+    def install(self, replica: Replica, snapshot: Snapshot) -> None:
+        """Takes over another replica's tables; the records that belong to them follow."""
+        self._empty(replica)
+        tables = (snapshot.applied, snapshot.messages, snapshot.size, snapshot.delayed, snapshot.epochs, snapshot.producers)
+        replica.write(PutSnapshot(replica.log_id, snapshot.start, *tables, snapshot.groups, snapshot.members, snapshot.dead))
+        for epoch, start in snapshot.epochs:
+            replica.partition.log.begin_epoch(epoch, start)
+        replica.installing = True
+        replica.install_end = max(snapshot.start, snapshot.applied)
+
+    def installed(self, replica: Replica) -> None:
+        """All records of the snapshot are on disk: from now on the replica is like any other that is behind."""
+        end = replica.partition.log.end
+        state = self.context.reader.log(replica.log_id)._replace(end=end)
+        replica.installing = False
+        replica.renew(self._partition(replica.topic, state, state.applied))
+        replica.absorbed = state.applied
+        replica.unapplied.restart(end)
+        head = (state.epoch, state.start, end, state.applied, state.messages, state.size, state.delayed)
+        replica.write(PutHead(replica.log_id, *head))
+        self.touch(replica)
+        self.changed[replica.key] = None
+
+    # --- applying what is committed --------------------------------------------------------------------------------
+
+    def absorb(self, replica: Replica) -> None:
+        """Applies everything that is committed and was not applied yet."""
+        log = replica.partition.log
+        while replica.absorbed < min(log.committed, replica.unapplied.since):
+            stop = min(log.committed, replica.unapplied.since)
+            records = self.context.reader.replay(log.log_id, replica.absorbed, min(REPLAY_STEP, stop - replica.absorbed))
+            records = [record for record in records if record.offset < stop]
+            replica.partition.replay(records)
+            replica.absorbed = records[-1].offset + 1 if records else stop
+        blocks, reached = replica.unapplied.take(log.committed)
+        if blocks:
+            replica.partition.absorb(blocks)
+        replica.absorbed = max(replica.absorbed, reached)
+        if replica.partition.is_snapshot_due() or replica.partition.trimmed_unsaved:
+            replica.partition.snapshot()
+
+    def activate(self, replica: Replica) -> None:
+        """What the leader began with is committed: it leads."""
+        replica.role = Role.LEADER
+        replica.partition.activate(self.context.now, self.context.wall)
+        self.catalogue.adopt(replica.topic, replica.partition)
+        self.context.note("leads", topic=replica.topic.name, partition=replica.partition.number, epoch=replica.epoch)
