@@ -3,7 +3,7 @@
 Encoding trusts its caller. Decoding trusts nobody and is *total*: whatever bytes come in, the result is a command of the
 expected direction or a typed error (`BadFrame`, `UnsupportedVersion`) that names the field and what is allowed. Types are
 checked by msgspec while it decodes; what types cannot say (columns of one length, numbers that SQLite can store, times that
-are numbers) is checked here, per column and in C, never per message in Python.
+are numbers) is checked by `zmqmq.wire_checks`.
 
 The version byte is outside of msgpack so that a peer of any other version can still be told, in version 1, why it is refused.
 """
@@ -11,27 +11,23 @@ The version byte is outside of msgpack so that a peer of any other version can s
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from math import isfinite
 from typing import Any, cast
 
 import msgspec
 
 from zmqmq.core import admin_commands as admin
+from zmqmq.core import cluster_commands as cluster
 from zmqmq.core import commands as data
+from zmqmq.core import peer_commands as peer
 from zmqmq.core.commands import BEACON, PROTOCOL_VERSION, VERSIONS_SPOKEN, Command
 from zmqmq.core.model import Limits
 from zmqmq.errors import BadFrame, UnsupportedVersion
+from zmqmq.wire_checks import CHECKS, MAX_QUOTED, check_scalars
 
-MAX_INTEGER = 2**63 - 1
-"""Largest integer that a command may carry: what SQLite can store."""
-MAX_CRC = 2**32 - 1
 FRAME_OVERHEAD_PER_MESSAGE = 64
 """Bytes of encoding that one message may need beside its value, key and headers."""
 FRAME_OVERHEAD = 65536
 """Bytes that a frame may need beside its messages."""
-MAX_QUOTED = 120
-"""Characters of a foreign error text that are repeated in our own."""
 
 Request = (
     data.Hello
@@ -57,8 +53,15 @@ Request = (
     | admin.AskExplain
     | admin.AskStatus
     | admin.ListBrokers
+    | cluster.AskCluster
+    | cluster.DrainBroker
+    | cluster.RemoveBroker
+    | cluster.Reassign
+    | cluster.AddPartitions
+    | peer.Fetch
+    | peer.AskSnapshot
 )
-"""What a broker may receive from a client."""
+"""What a broker may receive: from a client, or from a broker that follows it."""
 
 Answer = (
     data.Welcome
@@ -68,6 +71,7 @@ Answer = (
     | data.Farewell
     | data.Refused
     | data.Described
+    | data.Moved
     | data.Produced
     | data.Subscribed
     | data.Delivery
@@ -83,8 +87,11 @@ Answer = (
     | admin.Explanation
     | admin.BrokerStatus
     | admin.BrokerList
+    | cluster.ClusterReport
+    | peer.Fetched
+    | peer.Snapshot
 )
-"""What a client may receive from a broker."""
+"""What a client, or a broker that follows, may receive from a broker."""
 
 _VERSION_BYTE = bytes([PROTOCOL_VERSION])
 _encoder = msgspec.msgpack.Encoder()
@@ -104,12 +111,12 @@ def encode(command: Command) -> bytes:
 
 
 def decode_request(frame: bytes | memoryview) -> Command:
-    """What a client says to a broker. Raises BadFrame or UnsupportedVersion, and nothing else, on bytes that are no request."""
+    """What a client or a follower says to a broker. Raises BadFrame or UnsupportedVersion, and nothing else, on bytes that are no request."""
     return _decode(frame, _request_decoder, _REQUESTS)
 
 
 def decode_answer(frame: bytes | memoryview) -> Command:
-    """What a broker says to a client. Raises BadFrame or UnsupportedVersion, and nothing else, on bytes that are no answer."""
+    """What a broker says to a client or a follower. Raises BadFrame or UnsupportedVersion, and nothing else, on bytes that are no answer."""
     return _decode(frame, _answer_decoder, _ANSWERS)
 
 
@@ -127,7 +134,7 @@ def decode_beacon(frame: bytes | memoryview) -> data.Beacon:
         beacon = _beacon_decoder.decode(view[1:])
     except _UNDECODABLE as error:
         raise BadFrame(f"not a beacon: {_quoted(error)}") from None
-    _check_scalars(beacon, "beacon")
+    check_scalars(beacon, "beacon")
     return beacon
 
 
@@ -145,8 +152,8 @@ def _decode(frame: bytes | memoryview, decoder: msgspec.msgpack.Decoder[Any], ki
     except _UNDECODABLE as error:
         raise _explained(error, view[1:], kinds) from None
     name = str(command.__struct_config__.tag)
-    _check_scalars(command, name)
-    check = _CHECKS.get(type(command))
+    check_scalars(command, name)
+    check = CHECKS.get(type(command))
     if check is not None:
         check(command)
     return command
@@ -189,104 +196,6 @@ def _tag_of(body: memoryview) -> str | None:
 def _quoted(error: BaseException) -> str:
     text = str(error) or type(error).__name__
     return text if len(text) <= MAX_QUOTED else text[:MAX_QUOTED] + "…"
-
-
-# --- What types cannot say ---------------------------------------------------------------------------------------
-
-
-def _check_scalars(command: Command, path: str) -> None:
-    """Every number directly in `command` is one that SQLite and a clock can take."""
-    for field in command.__struct_fields__:
-        value = getattr(command, field)
-        if isinstance(value, int) and not -1 <= value <= MAX_INTEGER:
-            raise BadFrame(f"{path}.{field} is {value}", hint=f"allowed is -1 to {MAX_INTEGER}")
-        if isinstance(value, float) and not isfinite(value):
-            raise BadFrame(f"{path}.{field} is {value}", hint="allowed is a finite number")
-
-
-def _check_integers(values: Sequence[int], path: str, highest: int = MAX_INTEGER) -> None:
-    if values and not (min(values) >= 0 and max(values) <= highest):
-        raise BadFrame(f"{path} holds {min(values) if min(values) < 0 else max(values)}", hint=f"allowed is 0 to {highest}")
-
-
-def _check_columns(path: str, length: int, columns: Sequence[tuple[str, Sequence[Any] | None]]) -> None:
-    for name, column in columns:
-        if column is not None and len(column) != length:
-            raise BadFrame(f"{path}.{name} has {len(column)} entries", hint=f"all columns of this batch have {length}")
-
-
-def _check_produce(command: data.Produce) -> None:
-    count = len(command.values)
-    if not count:
-        raise BadFrame("produce.values is empty", hint="a batch holds at least one message")
-    columns = (("crcs", command.crcs), ("keys", command.keys), ("headers", command.headers), ("delays", command.delays))
-    _check_columns("produce", count, columns)
-    _check_integers(command.crcs, "produce.crcs", MAX_CRC)
-    _check_integers((command.partition, command.epoch, command.producer, command.sequence, command.oldest), "produce")
-    if not command.oldest <= command.sequence <= MAX_INTEGER - count:
-        raise BadFrame(f"produce.sequence is {command.sequence}", hint=f"allowed is oldest ({command.oldest}) to {MAX_INTEGER - count}")
-    for delay in command.delays or ():
-        if delay is not None and not (isfinite(delay) and delay >= 0):
-            raise BadFrame(f"produce.delays holds {delay}", hint="allowed is a number of seconds from 0 on")
-
-
-def _check_subscribe(command: data.Subscribe) -> None:
-    for held in command.held:
-        _check_scalars(held, "subscribe.held")
-        _check_integers(held.offsets, "subscribe.held.offsets")
-
-
-def _check_settlements(command: data.Settle | data.Settled) -> None:
-    settlements = command.settlements if isinstance(command, data.Settle) else command.lost
-    for settlement in settlements:
-        _check_scalars(settlement, "settle.settlements")
-        _check_integers(settlement.offsets or (), "settle.settlements.offsets")
-
-
-def _check_delivery(command: data.Delivery) -> None:
-    for lot in command.lots:
-        _check_scalars(lot, "delivery.lots")
-        columns = (
-            ("offsets", lot.offsets),
-            ("times", lot.times),
-            ("crcs", lot.crcs),
-            ("keys", lot.keys),
-            ("headers", lot.headers),
-            ("attempts", lot.attempts),
-        )
-        _check_columns("delivery.lots", len(lot.values), columns)
-        _check_integers(lot.offsets, "delivery.lots.offsets")
-
-
-def _check_offsets(command: admin.Replay | admin.Purge | data.Recalled) -> None:
-    _check_integers(command.offsets, f"{command.__struct_config__.tag}.offsets")
-
-
-def _check_changes(command: admin.AlterTopic | admin.CreateTopic) -> None:
-    changes = command.changes if isinstance(command, admin.AlterTopic) else command.settings
-    for name, value in changes.items():
-        if isinstance(value, float) and not isfinite(value):
-            raise BadFrame(f"{command.__struct_config__.tag}: {name[:MAX_QUOTED]} is {value}", hint="allowed is a finite number")
-
-
-def _check_welcome(command: data.Welcome) -> None:
-    if not (command.session_timeout > 0 and command.beacon_interval > 0):
-        raise BadFrame("welcome.session_timeout and welcome.beacon_interval are seconds", hint="allowed is more than 0")
-
-
-_CHECKS: dict[type[Command], Callable[[Any], None]] = {
-    data.Produce: _check_produce,
-    data.Subscribe: _check_subscribe,
-    data.Settle: _check_settlements,
-    data.Settled: _check_settlements,
-    data.Delivery: _check_delivery,
-    data.Recalled: _check_offsets,
-    data.Welcome: _check_welcome,
-    admin.Replay: _check_offsets,
-    admin.Purge: _check_offsets,
-    admin.AlterTopic: _check_changes,
-    admin.CreateTopic: _check_changes,
-}
 
 
 def _by_tag(union: Any) -> dict[str, type[Command]]:
