@@ -144,14 +144,14 @@ def _hub_is_empty(hub: Hub) -> None:
 
 def _partition_is_empty(partition: Partition) -> None:
     left = {
-        "batches": partition._batches,
-        "operations": partition._operations,
-        "waiters": partition._waiters,
+        "batches": partition.pending._batches,
+        "operations": partition.pending._operations,
+        "waiters": partition.pending._waiters,
         "recalls": partition.recalls,
         "revived": partition.revived,
         "maturing": partition.maturing,
         "matured": partition.matured,
-        "pending bytes": partition.pending_size,
+        "pending bytes": partition.pending.size,
         "delayed": partition.delayed,
         "writes": partition.writes,
         "messages": partition.messages,

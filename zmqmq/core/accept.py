@@ -60,7 +60,7 @@ def check_room(partition: Partition, batch: Produce) -> None:
     if settings.max_bytes is None or settings.keep == "log":
         return
     size = sum(map(len, batch.values))
-    if partition.size + partition.pending_size + size > settings.max_bytes:
+    if partition.size + partition.pending.size + size > settings.max_bytes:
         raise TopicFull(
             f"the partition holds {partition.size} bytes of at most {settings.max_bytes}",
             hint="consume, or raise max_bytes",

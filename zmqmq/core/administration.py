@@ -91,8 +91,11 @@ class Administration:
         elif command.to == "time":
             found = reader.offset_at(log.log_id, command.value)
             position = log.end if found is None else found
-        lag = 0 if position >= log.end else partition.pending_messages()
-        lag += partition.messages if position <= log.start else reader.count(log.log_id, position) if position < log.committed else 0
+        if position <= log.start:
+            lag = partition.messages + partition.pending.messages(position)
+        else:
+            edge = max(position, log.committed)
+            lag = reader.weigh(log.log_id, position, edge)[0] + partition.pending.messages(edge)
         self._bury_ahead(partition, queue, position)
         partition.append_operation(GroupMoved(command.group, position, lag))
         return lag

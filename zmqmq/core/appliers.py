@@ -148,5 +148,5 @@ class Applier:
         partition.writes.append(TrimLog(partition.log.log_id, operation.start))
 
     def _producers_expired(self, operation: op.ProducersExpired) -> None:
-        self.partition.producers.forget(operation.producers)
+        self.partition.confirmed_producers.forget(operation.producers)
         self.partition.writes.append(DropProducers(self.partition.log.log_id, operation.producers))

@@ -103,6 +103,17 @@ class ProducerTable:
         self._changed.add(producer)
         return copy
 
+    def note(self, producer: int, first: int, count: int, offset: int, time: float) -> None:
+        """As `accept`, of what is committed and never undone."""
+        self._states.setdefault(producer, ProducerState()).accept(first, count, offset, time)
+        self._changed.add(producer)
+
+    def copy(self) -> ProducerTable:
+        """A table of its own that knows the same, with nothing changed."""
+        table = ProducerTable()
+        table._states = {producer: ProducerState(state.last, state.runs, state.time) for producer, state in self._states.items()}
+        return table
+
     def undo(self, producer: int, before: ProducerState | None) -> None:
         """Takes an `accept` back that could not be stored."""
         if before is None:

@@ -13,7 +13,7 @@ from zmqmq.core.commands import Beacon
 from zmqmq.core.consumers import Consumers
 from zmqmq.core.context import Context
 from zmqmq.core.hub import Hub
-from zmqmq.core.operations import Buried, ProducersExpired
+from zmqmq.core.operations import Buried
 from zmqmq.core.partition import Partition
 from zmqmq.core.retention import is_behind, is_cut, plan_trim
 from zmqmq.core.schedule import DueHeap
@@ -240,7 +240,7 @@ class Housekeeping:
             for partition in topic.partitions:
                 expired = partition.producers.expired(self.context.wall - settings.producer_idle_max, settings.max_producers)
                 if expired:
-                    self.context.touch(partition).append_operation(ProducersExpired(expired[:REVIVE_STEP]))
+                    self.context.touch(partition).expire_producers(expired[:REVIVE_STEP])
 
     def snapshot_all(self) -> None:
         """Writes everything down, for a clean stop."""

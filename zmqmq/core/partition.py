@@ -2,32 +2,33 @@
 
     produce / operation ──► writes of this turn ──► disk ──► committed ──► confirmed, applied, delivered
 
-Nothing here is confirmed or applied before `persisted` says that the turn is on disk. An operation takes effect (`_apply`)
-only then, in log order; its table changes go into the next turn's writes, so tables never run ahead of the committed log. `snapshot`
-writes the rest of the state down from time to time; a restart reads the snapshot and replays what came after it.
+Nothing here is confirmed or applied before it is committed: on this broker's disk, which `persisted` says, and on that of every in-sync
+replica, which the log is told by whoever replicates it (`advance`). An operation takes effect only then, in log order; its table
+changes go into the next turn's writes, so tables never run ahead of the committed log. `snapshot` writes the rest of the state down
+from time to time; a restart reads the snapshot and replays what came after it.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from zmqmq.core import operations
 from zmqmq.core.appliers import Applier
 from zmqmq.core.columns import size_of, size_undelayed, without_front
 from zmqmq.core.commands import Produce
-from zmqmq.core.dedup import ProducerState, ProducerTable
+from zmqmq.core.dedup import ProducerTable
 from zmqmq.core.group import GroupState
 from zmqmq.core.log import Log
 from zmqmq.core.model import GroupLimits, Kind, Row, TopicRecord
 from zmqmq.core.operations import Operation
+from zmqmq.core.pending import Batch, Confirm, Pending, Refuse, Waiter
 from zmqmq.core.queue import Queue
 from zmqmq.core.writes import (
     AppendDelayed,
     AppendMessages,
     AppendOperation,
     LogState,
+    PutDead,
     PutEpoch,
     PutHead,
     PutProducers,
@@ -38,44 +39,37 @@ from zmqmq.errors import ZmqmqError
 
 SNAPSHOT_RECORDS = 20_000
 """Records after which the state is written down; bounds what a restart has to replay."""
-Confirm = Callable[[int, float], None]
-"""Called with (first offset, time) when a batch is committed."""
 TIME_OF_RECORD = -1.0
 """In place of the time: it is the one that the record at the offset has."""
-Refuse = Callable[[ZmqmqError], None]
-"""Called when a batch that was accepted for this turn could not be stored."""
-
-
-class Batch(NamedTuple):
-    """Messages of this turn that wait for the commit."""
-
-    end: int
-    messages: int
-    size: int
-    first: int
-    time: float
-    producer: int
-    before: ProducerState | None
-    confirm: Confirm | None
-    refuse: Refuse | None
-    delayed: int
 
 
 class Partition:
     """One partition's leader."""
 
-    def __init__(self, topic: TopicRecord, number: int, state: LogState, limits: GroupLimits, random: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        topic: TopicRecord,
+        number: int,
+        state: LogState,
+        limits: GroupLimits,
+        random: Callable[[], float],
+        committed: int | None = None,
+    ) -> None:
+        """`committed`: below it the log is known to be committed; None: all of it is, for there is no other replica."""
         self.topic = topic
         self.number = number
         self.limits = limits
         self.random = random
         epoch = max([state.epoch, *(epoch for epoch, _ in state.epochs)])  # the head may be older than the last leadership
-        self.log = Log(state.log_id, state.start, state.end, epoch, state.epochs)
+        self.log = Log(state.log_id, state.start, state.end, epoch, state.epochs, committed)
         self.messages = state.messages
         self.size = state.size
         self.delayed = state.delayed
         self.next_due = float("-inf") if state.delayed else float("inf")
         self.producers = ProducerTable()
+        """Producers as of the end of the log: what is judged by."""
+        self.confirmed_producers = ProducerTable()
+        """Producers as of what is committed: what is written down."""
         self.queues: dict[str, Queue] = {}
         self.writes: list[Write] = []
         self.applied = state.applied
@@ -90,18 +84,14 @@ class Partition:
         self.time = 0.0
         """Broker time of this turn."""
         self.closed = False
-        """The topic was deleted."""
-        self.pending_size = 0
-        """Bytes of this turn's messages."""
-        self._batches: deque[Batch] = deque()
-        self._operations: deque[tuple[int, Operation]] = deque()
-        self._waiters: deque[tuple[int, Callable[[], None]]] = deque()
+        """The topic was deleted, or this leadership is over."""
+        self.pending = Pending()
         self._restore(state)
         self._applier = Applier(self)
 
     def _restore(self, state: LogState) -> None:
         for row in state.producers:
-            self.producers.restore(*row)
+            self.confirmed_producers.restore(*row)
         for group in state.groups:
             self.add_queue(GroupState.from_write(group))
         for member in state.members:
@@ -118,7 +108,7 @@ class Partition:
                 self._applier.apply(record.offset, operations.decode(record.text))
                 continue
             if record.producer:
-                self.producers.accept(record.producer, record.sequence, 1, record.offset, record.time)
+                self.confirmed_producers.note(record.producer, record.sequence, 1, record.offset, record.time)
             if record.kind == Kind.MESSAGE:
                 self._count(1, record.size)
             else:
@@ -128,6 +118,7 @@ class Partition:
     def lead(self, epoch: int, broker: str, wall: float) -> None:
         """Begins a leadership."""
         self.time = wall
+        self.producers = self.confirmed_producers.copy()
         self.log.lead(epoch)
         self.writes.append(PutEpoch(self.log.log_id, epoch, self.log.end))
         self.append_operation(operations.Opened(epoch, broker))
@@ -152,12 +143,17 @@ class Partition:
         """Appends to the log and returns the offset; takes effect when committed."""
         offset = self.log.give(1)
         self.writes.append(AppendOperation(self.log.log_id, offset, self.log.epoch, self.time, operations.encode(operation)))
-        self._operations.append((offset, operation))
+        self.pending.add_operation(offset, operation)
         return offset
 
-    def after_commit(self, then: Callable[[], None]) -> None:
-        """Calls `then` when everything appended so far is committed."""
-        self._waiters.append((self.log.end, then))
+    def expire_producers(self, producers: Sequence[int]) -> None:
+        """Forgets idle producers: what comes of them from now on is new."""
+        self.append_operation(operations.ProducersExpired(list(producers)))
+        self.producers.forget(producers)
+
+    def after_commit(self, then: Callable[[], None], lost: Refuse | None = None) -> None:
+        """Calls `then` when everything appended so far is committed, or `lost` if the leadership ends before (None: `then` too)."""
+        self.pending.add_waiter(Waiter(self.log.end, then, lost or (lambda error: then())))
 
     def has(self, batch: Produce) -> bool:
         """Is the whole batch in the log already? Raises OutOfOrder."""
@@ -176,17 +172,17 @@ class Partition:
         before = self.producers.accept(batch.producer, fresh.sequence, count - repeated, first, wall)
         delayed = sum(1 for delay in fresh.delays or () if delay)
         size = size_of(fresh.values, fresh.keys, fresh.headers) if not delayed else size_undelayed(fresh)
-        self.pending_size += size
-        self._batches.append(
-            Batch(self.log.end, count - repeated, size, first - repeated, wall, batch.producer, before, confirm, refuse, delayed)
+        self.pending.add_batch(
+            Batch(
+                self.log.end, count - repeated, size, first - repeated, wall, batch.producer, fresh.sequence, before, confirm, refuse, delayed
+            )
         )
 
     def _repeat(self, offset: int, count: int, wall: float, confirm: Confirm, refuse: Refuse) -> None:
-        """The first answer again; what came first in this very turn shares the fate of the turn's messages."""
-        if 0 <= offset and offset + count <= self.log.committed:
-            self._waiters.append((self.log.committed, lambda: confirm(offset, TIME_OF_RECORD)))
-        else:
-            self._batches.append(Batch(self.log.end, 0, 0, offset, wall, 0, None, confirm, refuse, 0))
+        """The first answer again, when what came first is committed; if it came in this very turn, it shares the fate of the turn's messages."""
+        known = 0 <= offset and offset + count <= self.log.durable
+        end = self.log.durable if known else self.log.end
+        self.pending.add_batch(Batch(end, 0, 0, offset, TIME_OF_RECORD if known else wall, 0, 0, None, confirm, refuse, 0))
 
     def _append_batch(self, batch: Produce, wall: float) -> int:
         count = len(batch.values)
@@ -221,21 +217,21 @@ class Partition:
         _, _, keys, headers, values, crcs = zip(*rows, strict=True)
         first = self.log.give(len(rows))
         self.writes.append(AppendMessages(self.log.log_id, first, self.log.epoch, wall, 0, 0, values, crcs, keys, headers))
-        self._batches.append(Batch(self.log.end, len(rows), size_of(values, keys, headers), first, wall, 0, None, None, None, 0))
-
-    def pending_messages(self) -> int:
-        """Messages of this turn that can be delivered when it is committed."""
-        return sum(batch.messages - batch.delayed for batch in self._batches)
+        self.pending.add_batch(Batch(self.log.end, len(rows), size_of(values, keys, headers), first, wall, 0, 0, None, None, None, 0))
 
     def pending_deaths(self, group: str) -> list[int]:
-        """Offsets that this turn makes dead letters of the group."""
-        deaths = [operation for _, operation in self._operations if isinstance(operation, operations.Died) and operation.group == group]
-        return [offset for operation in deaths for offset in operation.offsets]
+        """Offsets that are dead letters of the group as soon as what is in the log or on its way to the tables has got there."""
+        applied = [offset for write in self.writes if isinstance(write, PutDead) and write.group == group for offset, _ in write.rows]
+        return applied + self.pending.deaths(group)
 
     def take_waiters(self) -> list[Callable[[], None]]:
         """Who waits for a commit here; the topic is deleted and there will be none."""
-        waiters, self._waiters = self._waiters, deque()
-        return [then for _, then in waiters]
+        return [waiter.then for waiter in self.pending.take_waiters()]
+
+    def abandon(self, error: ZmqmqError) -> None:
+        """The leadership is lost: nothing is confirmed any more, and who waits is told `error`. Nothing else happens here."""
+        self.closed = True
+        self.pending.abandon(error)
 
     # --- the end of a turn -----------------------------------------------------------------------------------------
 
@@ -246,41 +242,46 @@ class Partition:
     def drop_appends(self, error: ZmqmqError) -> set[int]:
         """The turn's messages cannot be stored; its operations will be, except those whose offsets this returns.
 
-        The offsets that were given out stay empty."""
-        self.pending_size = 0
-        while self._batches:
-            batch = self._batches.pop()
+        The offsets that were given out stay empty. What is on disk already goes on waiting for its commit."""
+        for batch in self.pending.drop_batches(self.log.durable):
             if batch.producer:
                 self.producers.undo(batch.producer, batch.before)
             if batch.refuse:
                 batch.refuse(error)
-        matured = [(offset, operation) for offset, operation in self._operations if isinstance(operation, operations.Matured)]
-        dropped = {offset for offset, _ in matured}
+        matured = self.pending.drop_matured(self.log.durable)
         for _, operation in matured:
             self.maturing.difference_update(operation.offsets)
-        self._operations = deque(entry for entry in self._operations if entry[0] not in dropped)
-        if dropped:
+        if matured:
             self.next_due = float("-inf")  # ask storage again when it is due
-        return dropped
+        return {offset for offset, _ in matured}
 
     def persisted(self, wall: float) -> int:
-        """The turn is on disk: confirms, applies, opens gates. Returns how many things became deliverable."""
+        """The turn is on disk. Returns how many things became deliverable."""
         self.log.persisted(self.log.end)
         self.maturing.difference_update(self.matured)
         self.matured.clear()
         for queue in self.queues.values():
             queue.forget_moved_letters()
+        return self._settle(wall)
+
+    def advance(self, wall: float) -> int:
+        """Other replicas have reported. Returns how many things became deliverable."""
+        return self._settle(wall) if self.log.advance() and not self.closed else 0
+
+    def _settle(self, wall: float) -> int:
+        """Confirms, applies and opens gates as far as the log is committed."""
         self.time = wall
-        self.pending_size = fresh = 0
-        while self._batches or self._operations:
-            if self._operations and (not self._batches or self._operations[0][0] < self._batches[0].end):
-                self._applier.apply(*self._operations.popleft())
+        committed = self.log.committed
+        fresh = 0
+        for entry in self.pending.committed(committed):
+            if isinstance(entry, Batch):
+                fresh += self._confirm(entry)
             else:
-                fresh += self._confirm(self._batches.popleft())
+                self._applier.apply(*entry)
         for queue in self.queues.values():
-            fresh += queue.committed(self.log.committed, wall)
-        while self._waiters and self._waiters[0][0] <= self.log.committed:
-            self._waiters.popleft()[1]()
+            fresh += queue.committed(committed, wall)
+        for waiter in self.pending.waiters(committed):
+            waiter.then()
         return fresh
 
     def _confirm(self, batch: Batch) -> int:
@@ -288,6 +289,8 @@ class Partition:
         if batch.delayed:
             self.delayed += batch.delayed
             self.next_due = float("-inf")  # ask storage
+        if batch.producer:
+            self.confirmed_producers.note(batch.producer, batch.sequence, batch.messages, batch.end - batch.messages, batch.time)
         if batch.confirm:
             batch.confirm(batch.first, batch.time)
         return batch.messages - batch.delayed
@@ -309,7 +312,7 @@ class Partition:
     def snapshot(self) -> None:
         """Writes the state down as of what is committed."""
         log_id = self.log.log_id
-        if rows := self.producers.take_changed():
+        if rows := self.confirmed_producers.take_changed():
             self.writes.append(PutProducers(log_id, rows))
         for queue in self.queues.values():
             if queue.state.changed:

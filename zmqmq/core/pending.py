@@ -1,0 +1,129 @@
+"""What a partition has appended and what is not committed yet: batches, operations, and who waits.
+
+    appended ──► on disk here (`durable`) ──► on every in-sync replica (`committed`) ──► confirmed, applied, told
+
+Things leave in the order of the log, as far as it is committed. Until a turn is on disk its messages can be taken back; what is on
+disk stays and waits, and if the leadership ends before it is committed nobody here knows what becomes of it: whoever waits is told so.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from zmqmq.core.dedup import ProducerState
+from zmqmq.core.operations import Died, Matured, Operation
+from zmqmq.errors import ZmqmqError
+
+Confirm = Callable[[int, float], None]
+"""Called with (first offset, time) when a batch is committed."""
+Refuse = Callable[[ZmqmqError], None]
+"""Called when what was accepted cannot be confirmed any more."""
+
+
+class Batch(NamedTuple):
+    """Messages that wait for the commit."""
+
+    end: int
+    messages: int
+    size: int
+    first: int
+    """Offset to confirm."""
+    time: float
+    producer: int
+    sequence: int
+    """Of the first message that is new here."""
+    before: ProducerState | None
+    confirm: Confirm | None
+    refuse: Refuse | None
+    delayed: int
+
+
+class Waiter(NamedTuple):
+    """Who wants to know when everything below `end` is committed, or that nobody will know here."""
+
+    end: int
+    then: Callable[[], None]
+    lost: Refuse
+
+
+class Pending:
+    """Everything of one partition that waits for a commit."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        """Bytes of the messages."""
+        self._batches: deque[Batch] = deque()
+        self._operations: deque[tuple[int, Operation]] = deque()
+        self._waiters: deque[Waiter] = deque()
+
+    def add_batch(self, batch: Batch) -> None:
+        self.size += batch.size
+        self._batches.append(batch)
+
+    def add_operation(self, offset: int, operation: Operation) -> None:
+        self._operations.append((offset, operation))
+
+    def add_waiter(self, waiter: Waiter) -> None:
+        self._waiters.append(waiter)
+
+    def messages(self, since: int) -> int:
+        """Messages from offset `since` on that can be delivered when they are committed."""
+        return sum(min(batch.messages - batch.delayed, batch.end - since) for batch in self._batches if batch.end > since)
+
+    def deaths(self, group: str) -> list[int]:
+        """Offsets that operations make dead letters of the group."""
+        deaths = [operation for _, operation in self._operations if isinstance(operation, Died) and operation.group == group]
+        return [offset for operation in deaths for offset in operation.offsets]
+
+    # --- leaving ---------------------------------------------------------------------------------------------------
+
+    def committed(self, committed: int) -> Iterator[Batch | tuple[int, Operation]]:
+        """Takes what lies below `committed`, in the order of the log."""
+        batches, operations = self._batches, self._operations
+        while True:
+            if operations and (not batches or operations[0][0] < batches[0].end):
+                if operations[0][0] >= committed:
+                    return
+                yield operations.popleft()
+            elif batches and batches[0].end <= committed:
+                self.size -= batches[0].size
+                yield batches.popleft()
+            else:
+                return
+
+    def waiters(self, committed: int) -> Iterator[Waiter]:
+        """Takes those whose wait is over."""
+        while self._waiters and self._waiters[0].end <= committed:
+            yield self._waiters.popleft()
+
+    def drop_batches(self, durable: int) -> list[Batch]:
+        """Takes back the batches that are not on disk, the latest first."""
+        dropped = [batch for batch in reversed(self._batches) if batch.end > durable]
+        self._batches = deque(batch for batch in self._batches if batch.end <= durable)
+        self.size -= sum(batch.size for batch in dropped)
+        return dropped
+
+    def drop_matured(self, durable: int) -> list[tuple[int, Matured]]:
+        """Takes back the entries into the log of delayed messages that are not on disk."""
+        dropped = [(offset, operation) for offset, operation in self._operations if offset >= durable and isinstance(operation, Matured)]
+        gone = {offset for offset, _ in dropped}
+        self._operations = deque(entry for entry in self._operations if entry[0] not in gone)
+        return dropped
+
+    def take_waiters(self) -> list[Waiter]:
+        """Takes all who wait."""
+        waiters, self._waiters = list(self._waiters), deque()
+        return waiters
+
+    def abandon(self, error: ZmqmqError) -> None:
+        """Nothing of this will be committed here: tells everybody who waits."""
+        batches, self._batches = self._batches, deque()
+        self._operations.clear()
+        self.size = 0
+        for batch in batches:
+            if batch.refuse:
+                batch.refuse(error)
+        for waiter in self.take_waiters():
+            waiter.lost(error)
