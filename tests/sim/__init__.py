@@ -1,1 +1,1 @@
-"""One broker with its clients, in one process, in one thread, from one seed: see `tests.sim.world`."""
+"""Brokers with their clients, in one process, in one thread, from one seed: see `tests.sim.world`."""

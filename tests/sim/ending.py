@@ -8,6 +8,7 @@ from tests.sim.consumer import SimConsumer
 from tests.sim.history import demand
 from tests.sim.storms import calm
 from tests.sim.world import World
+from zmqmq.broker import Broker
 from zmqmq.core.hub import Hub
 from zmqmq.core.partition import Partition
 from zmqmq.core.queue import Queue
@@ -39,18 +40,17 @@ def end_well(world: World) -> None:
 
 def what_is_missing(world: World) -> list[str]:
     """Why it is not well yet."""
-    broker = world.host.broker
-    if broker is None:
-        return ["the broker is down"]
-    missing = [f"{producer.name} waits for {len(producer.pending)} outcomes" for producer in world.producers if producer.is_alive and producer.pending]
+    missing = [f"{host.name} is down" for host in world.hosts if host.broker is None]
+    missing += [f"{producer.name} waits for {len(producer.pending)} outcomes" for producer in world.producers if producer.is_alive and producer.pending]
     for log in world.referee.history.logs.values():
         name = f"{world.referee.history.topics[log.topic_id]}/{log.partition}"
         missing += [f"{group} has {truth.unsettled} unsettled in {name}" for group, truth in log.groups.items() if truth.unsettled]
         if log.delayed:
             missing.append(f"{len(log.delayed)} are delayed in {name}")
     missing += [trouble for consumer in world.consumers if consumer.is_alive and (trouble := _awake(consumer))]
-    if len(broker.node.context.sessions) > len(world.alive()):
-        missing.append("the broker has sessions of the dead")
+    for host in world.hosts:
+        if host.broker is not None and len(host.broker.node.context.sessions) > len(world.alive()):
+            missing.append(f"{host.name} has sessions of the dead")
     return missing
 
 
@@ -95,10 +95,11 @@ def nobody_is_busy(world: World) -> None:
     clients = world.alive()
     world.scheduler.run(world.scheduler.now + 1.0)
     before = {client.name: client.turns for client in clients}
-    turns = world.host.turns
+    turns = {host.name: host.turns for host in world.hosts}
     world.scheduler.run(world.scheduler.now + IDLE_SECONDS)
     allowed = (BROKER_IDLE_TURNS + 2 * len(clients)) * IDLE_SECONDS
-    demand(world.host.turns - turns <= allowed, "an idle broker is busy", world.host.turns - turns, allowed)
+    for host in world.hosts:
+        demand(host.turns - turns[host.name] <= allowed, "an idle broker is busy", host.name, host.turns - turns[host.name], allowed)
     for client in clients:
         demand(client.turns - before[client.name] <= CLIENT_IDLE_TURNS * IDLE_SECONDS, "an idle client is busy", client.name)
 
@@ -109,8 +110,12 @@ def everybody_leaves(world: World) -> None:
         client.close(5.0)
     world.scheduler.run(world.scheduler.now + world.session_timeout + FORGETTING_SECONDS)
     demand(not world.alive(), "somebody cannot leave", [client.name for client in world.alive()])
-    broker = world.host.broker
-    assert broker is not None
+    for host in world.hosts:
+        assert host.broker is not None
+        _nothing_volatile(host.broker)
+
+
+def _nothing_volatile(broker: Broker) -> None:
     context = broker.node.context
     leftovers: dict[str, object] = {
         "sessions": list(context.sessions),

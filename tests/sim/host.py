@@ -1,6 +1,7 @@
-"""The machine that runs the broker: starts the production loop on simulated shells and turns it when it wants to be turned.
+"""The machine that runs a broker: starts the production loop on simulated shells and turns it when it wants to be turned.
 
-Its process can die at any moment, be stopped and go on, or end in good order; its disk and its wall clock have moods.
+Its process can die at any moment, be stopped and go on, or end in good order; its disk and its wall clock have moods, and the disk can
+be replaced while no process uses it.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from random import Random
 from typing import Any, cast
 
 from tests.sim.clocks import DRIFT_MAX, MachineTime, SimClock
-from tests.sim.disk import FATES, ProcessDied, SimDisk, SimStorage
-from tests.sim.network import Network, SimTransport
+from tests.sim.disk import BALLAST, FATES, ROOM, Image, ProcessDied, SimDisk, SimStorage
+from tests.sim.network import Network
 from tests.sim.scheduler import Alarm, Scheduler
+from tests.sim.sockets import SimTransport
 from zmqmq.broker import Broker, Shells
 from zmqmq.config import BrokerConfig
 from zmqmq.core import writes as w
@@ -21,10 +23,7 @@ from zmqmq.shell.coordination import Standalone
 
 TURNS_PER_SECOND = 2000
 """Turns of the broker in one virtual second; more is a busy loop."""
-ROOM = float(1 << 40)
-"""Bytes on an empty disk."""
-BALLAST = 300
-"""Bytes."""
+CLUSTER_ID = "cluster"
 
 
 class SilentLog:
@@ -40,27 +39,35 @@ class SilentLog:
 
 
 class Host:
-    """One broker's machine."""
+    """One broker's machine. `name` is the broker's id and its name as a party of the network."""
 
-    def __init__(self, scheduler: Scheduler, network: Network, rng: Random, config: BrokerConfig, note: Callable[..., None]) -> None:
-        self.disk = SimDisk(storage_id="storage", cluster_id="cluster", ballast=BALLAST, room=ROOM)
+    def __init__(self, name: str, scheduler: Scheduler, network: Network, rng: Random, config: BrokerConfig, note: Callable[..., None]) -> None:
+        self.name = name
+        self.config = config
+        self.disk = SimDisk(storage_id=f"storage-{name}", cluster_id=CLUSTER_ID, ballast=BALLAST, room=ROOM)
         self.machine = MachineTime(scheduler, rng.uniform(0, 1e6), rng.uniform(-DRIFT_MAX, DRIFT_MAX))
         self.broker: Broker | None = None
         self.transport: SimTransport | None = None
         self.paused_until = -1.0
         self.turns = 0
-        self.after_turn: Callable[[Broker], None] = lambda broker: None
-        self.on_read: Callable[[bytes, float], None] = lambda address, sent: None
-        self.on_send: Callable[[str, bytes], None] = lambda client, frame: None
+        self.after_turn: Callable[[Host, Broker], None] = lambda host, broker: None
+        self.on_read: Callable[[Host, bytes, float], None] = lambda host, address, sent: None
+        self.on_send: Callable[[Host, str, bytes], None] = lambda host, client, frame: None
+        self.on_life: Callable[[Host, str], None] = lambda host, what: None
+        """Hears "starts", "dies", "stops" and "replaced"."""
         self._scheduler = scheduler
         self._network = network
         self._rng = rng
-        self._config = config
         self._note = note
         self._alarm = Alarm(scheduler, self._turn)
         self._free_at = 0.0
         self._second = (-1, 0)
-        network.on_arrival = self.nudge
+        self.disk.on_replaced = lambda: self.on_life(self, "replaced")
+
+    @property
+    def is_up(self) -> bool:
+        """A process runs, be it paused or not."""
+        return self.broker is not None
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -68,48 +75,68 @@ class Host:
         """Starts the broker if it does not run."""
         if self.broker is not None:
             return
-        self._note("broker starts")
+        self._note(f"{self.name} starts")
         storage = SimStorage.open(self.disk)
-        transport = SimTransport(self._network)
-        coordination = Standalone(storage.cluster_id, "broker-1", storage.incarnation)
-        shells = Shells(cast(Any, storage), cast(Any, transport), SimClock(self.machine), coordination, self._rng.random, cast(Any, SilentLog(self._note)))
-        self.broker, self.transport = Broker(self._config, shells), transport
-        transport.on_read, transport.on_send = self.on_read, self.on_send
-        self._network.listener = transport
+        transport = SimTransport(self._network, self.name, self.config.endpoint, self.config.wake_endpoint, self.nudge)
+        coordination = Standalone(storage.cluster_id, self.name, storage.incarnation)
+        log = SilentLog(lambda *facts: self._note(self.name, *facts))
+        shells = Shells(cast(Any, storage), cast(Any, transport), SimClock(self.machine), coordination, self._rng.random, cast(Any, log))
+        self.broker, self.transport = Broker(self.config, shells), transport
+        transport.on_read = lambda address, sent: self.on_read(self, address, sent)
+        transport.on_send = lambda client, frame: self.on_send(self, client, frame)
+        self._network.ring[self.name] = self.nudge
+        self.on_life(self, "starts")
         self._do(self.broker.open)
 
-    def die(self) -> None:
-        """The process is gone; nothing is written, nobody is told."""
+    def _end(self, what: str) -> None:
+        self.broker = self.transport = None
+        self.paused_until = -1.0
+        self._network.ring.pop(self.name, None)
+        self._alarm.cancel()
+        self.on_life(self, what)
+
+    def die(self, away: float | None = None) -> None:
+        """The process is gone; nothing is written, nobody is told. It is started again after `away` seconds, or some."""
         if self.broker is None or self.transport is None:
             return
-        self._note("broker dies")
+        self._note(f"{self.name} dies")
         cast(SimStorage, self.broker.storage).crash()
         self.disk.fate = None
         self.transport.close(0)
-        self.broker = self.transport = None
-        self._alarm.cancel()
-        self._scheduler.after(self._rng.choice([0.05, 0.5, 2.0, 8.0]), self.start)
+        self._end("dies")
+        self._scheduler.after(self._rng.choice([0.05, 0.5, 2.0, 8.0]) if away is None else away, self.start)
 
     def stop(self) -> None:
         """A clean stop, and a start after a moment."""
         if self.broker is None:
             return
-        self._note("broker stops")
+        self._note(f"{self.name} stops")
         broker = self.broker
         self.disk.fate = None
         self._do(broker.close)
-        self.broker = self.transport = None
-        self._alarm.cancel()
+        if self.broker is None:
+            return  # it died of it
+        self._end("stops")
         self._scheduler.after(self._rng.choice([0.05, 1.0, 5.0]), self.start)
 
     def pause(self, seconds: float) -> None:
         """SIGSTOP, and SIGCONT after a while."""
-        self._note("broker pauses", seconds)
+        self._note(f"{self.name} pauses", seconds)
         self.paused_until = max(self.paused_until, self._scheduler.now + seconds)
 
     def doom(self) -> None:
         """Something happens at the next commit."""
         self.disk.fate = self._rng.choice(FATES)
+
+    def replace_disk(self, image: Image | None = None) -> None:
+        """The process dies, and when it comes back its disk is empty, or as it was when `image` was made."""
+        if self.broker is not None:
+            self.die()
+        self._note(f"{self.name} gets another disk", "empty" if image is None else "old")
+        if image is None:
+            self.disk.wipe(f"storage-{self.name}-{self.disk.lives + 1}", f"{CLUSTER_ID}-{self.name}-{self.disk.lives + 1}")
+        else:
+            self.disk.restore(image)
 
     # --- turns -------------------------------------------------------------------------------------------------------
 
@@ -125,7 +152,7 @@ class Host:
             return
         second = int(self._scheduler.now)
         self._second = (second, self._second[1] + 1 if self._second[0] == second else 1)
-        assert self._second[1] <= TURNS_PER_SECOND, "the broker is busy without end"
+        assert self._second[1] <= TURNS_PER_SECOND, f"{self.name} is busy without end"
         self.turns += 1
         self._do(self.broker.turn)
 
@@ -135,16 +162,16 @@ class Host:
         try:
             act()
         except (ProcessDied, StorageFailed) as error:
-            self._note("storage", str(error))
+            self._note(f"{self.name} storage", str(error))
             self.die()
             return
         self._free_at = self._scheduler.now + self._rng.uniform(0.0002, 0.004)
-        self.after_turn(broker)
+        self.after_turn(self, broker)
         wanted = self.machine.virtual(broker.node.deadline())
         self._alarm.set(max(wanted, self._free_at))
         if self.transport is not None and self.transport.inbox:
             self._alarm.set(self._free_at)
 
-    def watch(self, hear: Callable[[Sequence[w.Write]], None]) -> None:
+    def watch(self, hear: Callable[[Host, Sequence[w.Write]], None]) -> None:
         """Who hears of every commit."""
-        self.disk.on_commit = hear
+        self.disk.on_commit = lambda writes: hear(self, writes)

@@ -6,18 +6,21 @@ Safety only: nothing here waits for anything. `tests.sim.ending` demands that al
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tests.sim.consumer import SimConsumer, Task
 from tests.sim.history import GroupTruth, History, LogTruth, demand
-from tests.sim.network import SLOWEST
 from tests.sim.producer import Outcome
+from tests.sim.weather import SLOWEST
+from zmqmq.core import writes as w
 from zmqmq.core.commands import Delivery, Lot, Recalled, Settled, Subscribed
 from zmqmq.core.held import HANDED, SETTLING
 from zmqmq.errors import OutcomeUnknown
 from zmqmq.wire import decode_answer
 
 if TYPE_CHECKING:
+    from tests.sim.host import Host
     from tests.sim.world import World
     from zmqmq.broker import Broker
     from zmqmq.core.partition import Partition
@@ -38,23 +41,29 @@ class Referee:
         self.unaccepted: dict[bytes, Outcome] = {}
         self._world = world
 
+    # --- disks -------------------------------------------------------------------------------------------------------
+
+    def stored(self, host: Host, writes: Sequence[w.Write]) -> None:
+        """A broker has committed. What one broker alone has on disk is the truth."""
+        self.history.committed(writes)
+
     # --- the broker speaks -------------------------------------------------------------------------------------------
 
-    def read(self, address: bytes, sent: float) -> None:
-        """The broker takes a frame that was sent at this moment."""
-        broker = self._world.host.broker
+    def read(self, host: Host, address: bytes, sent: float) -> None:
+        """A broker takes a frame that was sent at this moment."""
+        broker = host.broker
         session = broker.node.context.sessions.at(address) if broker is not None else None
         if session is None:
             self.situations["stranger"] += 1
         elif session.queues:
             self.sure[session.client_id] = max(sent, self.sure.get(session.client_id, 0.0))
 
-    def said(self, client: str, frame: bytes) -> None:
-        """The broker sends a frame."""
+    def said(self, host: Host, client: str, frame: bytes) -> None:
+        """A broker sends a frame."""
         command = decode_answer(frame)
         if isinstance(command, Delivery):
             for lot in command.lots:
-                self._delivered(client, lot)
+                self._delivered(host, client, lot)
         elif isinstance(command, Subscribed):
             self.situations["lease kept"] += sum(bool(lease.kept) for lease in command.leases)
             self.situations["lease not kept"] += sum(not lease.kept for lease in command.leases)
@@ -62,8 +71,8 @@ class Referee:
             self.situations["settled too late"] += bool(command.lost)
         self.situations["recalled"] += isinstance(command, Recalled)
 
-    def _delivered(self, client: str, lot: Lot) -> None:
-        broker = self._world.host.broker
+    def _delivered(self, host: Host, client: str, lot: Lot) -> None:
+        broker = host.broker
         assert broker is not None
         hub = broker.node.context.hub_numbers[lot.queue]
         number, log = self.history.log(hub.topic, lot.partition)
@@ -166,7 +175,7 @@ class Referee:
 
     # --- the broker's memory -----------------------------------------------------------------------------------------
 
-    def after_turn(self, broker: Broker) -> None:
+    def after_turn(self, host: Host, broker: Broker) -> None:
         """The figures in memory are those of the log, and nobody holds what is another's."""
         if broker._carried:
             self.situations["turn carried"] += 1

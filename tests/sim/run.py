@@ -44,4 +44,4 @@ def _run(world: World) -> Result:
         head = f"seed {world.seed} at {world.scheduler.now:.4f} s: {type(error).__name__}: {error}"
         text = f"{head}\n{lines}\nrepeat it: python -m tests.sim --seed {world.seed} --trace"
         raise Failed(text) from error
-    return Result(world.digest.hexdigest(), world.referee.situations, world.host.turns)
+    return Result(world.digest.hexdigest(), world.referee.situations, sum(host.turns for host in world.hosts))

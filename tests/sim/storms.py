@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.sim.host import ROOM
+from tests.sim.disk import ROOM, SimDisk
+from tests.sim.host import Host
 from tests.sim.world import STORM_SECONDS, World
 
 KEYS = [b"a", b"b", b"c", b"d", None]
@@ -44,7 +45,8 @@ class Storms:
     def plan(self) -> None:
         """Everything until the calm."""
         world, rng = self._world, self._rng
-        world.scheduler.at(0.0, world.host.start)
+        for host in world.hosts:
+            world.scheduler.at(0.0, host.start)
         for _ in range(rng.randint(1, 3)):
             timeout = rng.choice([120.0, 120.0, 4.0])
             world.scheduler.at(rng.uniform(0, 2), lambda timeout=timeout: self._begin_producer(timeout))  # type: ignore[misc]
@@ -79,17 +81,20 @@ class Storms:
 
     # --- processes ---------------------------------------------------------------------------------------------------
 
+    def _host(self) -> Host:
+        return self._rng.choice(self._world.hosts)
+
     def _broker_dies(self) -> None:
-        self._world.host.die()
+        self._host().die()
 
     def _broker_dies_in_a_commit(self) -> None:
-        self._world.host.doom()
+        self._host().doom()
 
     def _broker_stops(self) -> None:
-        self._world.host.stop()
+        self._host().stop()
 
     def _broker_pauses(self) -> None:
-        self._world.host.pause(self._rng.choice([0.1, 1.0, 7.0]))
+        self._host().pause(self._rng.choice([0.1, 1.0, 7.0]))
 
     def _client_pauses(self) -> None:
         if clients := self._world.alive():
@@ -137,51 +142,51 @@ class Storms:
     def _client_is_cut_off(self) -> None:
         if clients := self._world.alive():
             name = self._rng.choice(clients).name
-            self._world.weather.cut.add(name)
+            self._world.weather.cut_off(name)
             self._world.network.break_link(name, self._rng.choice([0.0, None]))
-            self._world.scheduler.after(self._rng.choice([1.0, 6.0]), lambda: self._world.weather.cut.discard(name))
+            self._world.scheduler.after(self._rng.choice([1.0, 6.0]), lambda: self._world.weather.take_back(name))
 
     # --- disk and clock ----------------------------------------------------------------------------------------------
 
     def _disk_fills(self) -> None:
-        disk = self._world.host.disk
+        disk = self._host().disk
         self._world.note("disk fills")
         taken = disk.room - self._rng.choice([0, 20])
         disk.room -= taken
-        self._world.scheduler.after(self._rng.uniform(0.5, 6.0), lambda: self._disk_has_room(taken))
+        self._world.scheduler.after(self._rng.uniform(0.5, 6.0), lambda: self._disk_has_room(disk, taken))
 
-    def _disk_has_room(self, taken: float) -> None:
+    def _disk_has_room(self, disk: SimDisk, taken: float) -> None:
         self._world.note("disk has room")
-        self._world.host.disk.room += taken
+        disk.room += taken
 
     def _disk_is_stuffed(self) -> None:
         self._world.note("disk is stuffed")
-        self._world.host.disk.stuffed = True
-        self._world.scheduler.after(self._rng.uniform(0.1, 3.0), self._disk_is_emptied)
+        disk = self._host().disk
+        disk.stuffed = True
+        self._world.scheduler.after(self._rng.uniform(0.1, 3.0), lambda: self._disk_is_emptied(disk))
 
-    def _disk_is_emptied(self) -> None:
+    def _disk_is_emptied(self, disk: SimDisk) -> None:
         self._world.note("disk is emptied")
-        self._world.host.disk.stuffed = False
+        disk.stuffed = False
 
     def _letters_are_replayed(self) -> None:
         self._world.note("replay")
         self._world.ask_for_replay()
 
     def _clock_is_set(self) -> None:
-        self._world.host.machine.set_by += self._rng.choice([-3600.0, 3600.0, -0.5, 5.0])
+        self._host().machine.set_by += self._rng.choice([-3600.0, 3600.0, -0.5, 5.0])
 
 
 def calm(world: World) -> None:
     """Everything is repaired; nothing breaks any more."""
     world.note("calm")
-    weather, host = world.weather, world.host
-    weather.slow = weather.hints_lost = 0.0
-    weather.cut.clear()
-    host.disk.stuffed, host.disk.fate = False, None
-    host.disk.room = ROOM
-    host.paused_until = -1.0
-    host.start()
-    host.nudge()
+    world.weather.clear()
+    for host in world.hosts:
+        host.disk.stuffed, host.disk.fate = False, None
+        host.disk.room = ROOM
+        host.paused_until = -1.0
+        host.start()
+        host.nudge()
     world.habits.nack = world.habits.release = world.habits.reject = world.habits.dawdle = 0.0
     world.habits.poison = frozenset()
     for group in world.groups:

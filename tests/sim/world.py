@@ -1,6 +1,6 @@
-"""One broker with its clients, from one seed: everything that happens, happens because of it, and happens again with the same seed.
+"""Brokers with their clients, from one seed: everything that happens, happens because of it, and happens again with the same seed.
 
-    workload ──► producers ──► network ──► broker (the production loop) ──► network ──► consumers
+    workload ──► producers ──► network ──► brokers (the production loop) ──► network ──► consumers
                                   ▲            │
                     storms ───────┴────────────┴──► disk, clocks, processes
 
@@ -15,18 +15,22 @@ import hashlib
 from collections import deque
 from random import Random
 
+import msgspec
+
 from tests.sim.administrator import SimAdmin
 from tests.sim.consumer import Ears, Habits, SimConsumer
 from tests.sim.host import Host
-from tests.sim.network import Network, Weather
+from tests.sim.network import Network
 from tests.sim.producer import SimProducer
 from tests.sim.referee import Referee
 from tests.sim.scheduler import Scheduler
-from zmqmq.broker import Broker
+from tests.sim.weather import Weather
 from zmqmq.config import BrokerConfig, TopicsConfig
 from zmqmq.core.model import GroupLimits, Limits, TopicSettings
 
 STORM_SECONDS = 20.0
+FIRST_PORT = 7400
+PORTS_APART = 10
 TRACE_LINES = 200
 """Last lines of the trace that a failure shows."""
 
@@ -34,7 +38,7 @@ TRACE_LINES = 200
 class World:
     """Everything of one run."""
 
-    def __init__(self, seed: int, trace: bool = False) -> None:
+    def __init__(self, seed: int, trace: bool = False, brokers: int = 1) -> None:
         self.seed = seed
         self.rng = Random(seed)
         self.scheduler = Scheduler()
@@ -44,7 +48,8 @@ class World:
         self.network = Network(self.scheduler, self.rng, self.weather, self.note)
         self.session_timeout = self.rng.choice([2.0, 3.0, 5.0])
         self.config = self._configure()
-        self.host = Host(self.scheduler, self.network, self.rng, self.config, self.note)
+        """What all brokers have in common."""
+        self.hosts = [Host(f"broker-{number + 1}", self.scheduler, self.network, self.rng, self._config_of(number), self.note) for number in range(brokers)]
         self.referee = Referee(self)
         self.habits = Habits()
         self.padding = self.rng.choice([0, 0, 700, 1500])
@@ -58,9 +63,9 @@ class World:
         self.poison: set[bytes] = set()
         self._trace = trace
         self._born = 0
-        self.host.watch(self.referee.history.committed)
-        self.host.on_read, self.host.on_send = self.referee.read, self.referee.said
-        self.host.after_turn = self._after_turn
+        for host in self.hosts:
+            host.watch(self.referee.stored)
+            host.on_read, host.on_send, host.after_turn = self.referee.read, self.referee.said, self.referee.after_turn
 
     def _configure(self) -> BrokerConfig:
         rng = self.rng
@@ -78,6 +83,10 @@ class World:
             limits=Limits(max_in_flight=rng.choice([5, 20, 10_000])),
             group_limits=GroupLimits(max_holes=rng.choice([2, 5, 100_000]), max_waiting=rng.choice([3, 10, 200_000])),
         )
+
+    def _config_of(self, number: int) -> BrokerConfig:
+        endpoint = f"tcp://sim:{FIRST_PORT + number * PORTS_APART}"
+        return msgspec.structs.replace(self.config, broker_id=f"broker-{number + 1}", bind=endpoint)
 
     # --- people ------------------------------------------------------------------------------------------------------
 
@@ -110,9 +119,6 @@ class World:
         if self.admin is not None:
             everybody.append(self.admin)
         return [client for client in everybody if client.is_alive]
-
-    def _after_turn(self, broker: Broker) -> None:
-        self.referee.after_turn(broker)
 
     # --- the trace ---------------------------------------------------------------------------------------------------
 
