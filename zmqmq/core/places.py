@@ -48,6 +48,11 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return next((member for member in self.isr if member.broker == broker), None)
 
 
+def needed_of(place: Place, min_in_sync: int) -> int:
+    """In-sync replicas that a message of this partition needs. While it moves, those that come do not count yet."""
+    return quorum(len(place.replicas) - len(place.adding), min_in_sync)
+
+
 def quorum(replicas: int, min_in_sync: int) -> int:
     """In-sync replicas that a message needs: as set, or the majority (0)."""
     return min_in_sync or replicas // 2 + 1

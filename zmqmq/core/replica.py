@@ -16,7 +16,7 @@ from zmqmq.core import operations
 from zmqmq.core.leader import Leader
 from zmqmq.core.model import TopicRecord
 from zmqmq.core.partition import Partition
-from zmqmq.core.places import Member, Place, quorum
+from zmqmq.core.places import Member, Place, needed_of
 from zmqmq.core.unapplied import Unapplied
 from zmqmq.core.writes import PutEpoch, PutPromise, TruncateLog, Write
 
@@ -75,7 +75,7 @@ class Replica:
     @property
     def needed(self) -> int:
         """In-sync members that confirm a message."""
-        return quorum(self.topic.replicas, self.topic.settings.min_in_sync)
+        return needed_of(self.place, self.topic.settings.min_in_sync)
 
     @property
     def leads(self) -> bool:

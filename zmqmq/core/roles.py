@@ -201,7 +201,15 @@ class Roles:
             replica.partition.absorb(blocks)
         replica.absorbed = max(replica.absorbed, reached)
         if replica.partition.is_snapshot_due() or replica.partition.trimmed_unsaved:
-            replica.partition.snapshot()
+            self.snapshot(replica)
+
+    def snapshot(self, replica: Replica) -> None:
+        """Writes a follower's state down, as of what it has applied."""
+        log = replica.partition.log
+        committed, log.committed = log.committed, replica.absorbed
+        replica.partition.snapshot()
+        log.committed = committed
+        self.touch(replica)
 
     def activate(self, replica: Replica) -> None:
         """What the leader began with is committed: it leads."""
