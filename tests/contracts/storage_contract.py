@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.fakes.memory_storage import MemoryDisk, MemoryStorage
 from zmqmq.core import writes as w
+from zmqmq.core.checksum import checksum, checksums
 from zmqmq.core.model import TopicRecord, TopicSettings
 from zmqmq.shell.storage import Storage
 
@@ -54,14 +55,14 @@ def log(log_id: int = LOG, topic_id: int = 1, name: str = "temp_1", partition: i
     return w.CreateLog(log_id, topic_id, name, partition)
 
 
-def messages(first: int, values: Sequence[bytes], *, time: float = 5.0, log_id: int = LOG, **columns: Any) -> w.AppendMessages:
+def messages(first: int, values: Sequence[bytes], *, time: float = 5.0, log_id: int = LOG, epoch: int = 1, **columns: Any) -> w.AppendMessages:
     keys, headers = columns.get("keys"), columns.get("headers")
     producer, sequence = columns.get("producer", 0), columns.get("sequence", 0)
-    return w.AppendMessages(log_id, first, 1, time, producer, sequence, values, [len(value) for value in values], keys, headers)
+    return w.AppendMessages(log_id, first, epoch, time, producer, sequence, values, checksums(values, keys, headers), keys, headers)
 
 
-def delayed(offset: int, due: float, *, value: bytes = b"later", time: float = 5.0) -> w.AppendDelayed:
-    return w.AppendDelayed(LOG, offset, 1, time, 7, offset, value, 1, b"k", None, due)
+def delayed(offset: int, due: float | None, *, value: bytes = b"later", time: float = 5.0) -> w.AppendDelayed:
+    return w.AppendDelayed(LOG, offset, 1, time, 7, offset, value, checksum(value, b"k"), b"k", None, due)
 
 
 def operation(offset: int, text: bytes = b'{"op":"acked","group":"g","ranges":[]}', *, time: float = 5.0) -> w.AppendOperation:
@@ -85,5 +86,6 @@ def everything(store: Any, groups: Sequence[str] = ("g", "h")) -> list[object]:
         found.append([list(part) if isinstance(part, list) else part for part in state])
         found.append([list(reader.replay(number, 0, 10_000)), list(reader.read(number, 0, 10_000, 1 << 30))])
         found.append([list(reader.due(number, float("inf"), 10_000)), reader.count(number, 0), reader.weigh(number, 0, 1 << 40)])
+        found.append([list(reader.blocks(number, 0, 1 << 40, 1 << 30)), list(reader.dead_rows(number)), reader.last_epoch(number, state.end)])
         found.append([(list(reader.dead(number, group, -1, 10_000)), list(reader.dead_offsets(number, group, 10_000))) for group in groups])
     return found

@@ -10,6 +10,7 @@ import pytest
 
 from tests.contracts.storage_contract import LOG, Stores, dead, delayed, log, messages, offsets, operation, stores, topic
 from zmqmq.core import writes as w
+from zmqmq.core.checksum import checksum
 from zmqmq.errors import StorageFailed, StorageLocked
 
 INF = float("inf")
@@ -48,7 +49,7 @@ def test_the_ids_stay_and_the_incarnation_grows_with_every_opening(shelf: Stores
     assert (second.storage_id, second.cluster_id) == (first.storage_id, first.cluster_id)
     assert (first.incarnation, second.incarnation) == (1, 2)
     assert first.storage_id != first.cluster_id
-    assert tuple(second.identity) == (first.storage_id, first.cluster_id, 2, True)
+    assert tuple(second.identity) == (first.storage_id, first.cluster_id, 2, True, 0)
 
 
 def test_a_store_that_is_open_cannot_be_opened_again(shelf: Stores) -> None:
@@ -79,9 +80,9 @@ def test_messages_come_back_as_they_were_written(shelf: Stores, store: Any) -> N
     store.commit([messages(0, [b"21.5", b"", bytes(range(256))], keys=[b"k", None, b""], headers=['{"unit":"°C"}', None, "{}"], time=7.25)])
     rows = shelf.reopen(store).reader.read(LOG, 0, 10, 1 << 20)
     assert [tuple(row) for row in rows] == [
-        (0, 7.25, b"k", '{"unit":"°C"}', b"21.5", 4),
+        (0, 7.25, b"k", '{"unit":"°C"}', b"21.5", checksum(b"21.5", b"k", '{"unit":"°C"}')),
         (1, 7.25, None, None, b"", 0),
-        (2, 7.25, b"", "{}", bytes(range(256)), 256),
+        (2, 7.25, b"", "{}", bytes(range(256)), checksum(bytes(range(256)), b"", "{}")),
     ]
 
 

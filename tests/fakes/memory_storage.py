@@ -7,94 +7,16 @@ may still be appended; `disk.broken` makes the next commit fail the way a failed
 from __future__ import annotations
 
 import uuid
-from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from zlib import crc32
 
+from tests.fakes.memory_log import MemoryDead, MemoryLog, MemoryRecord
 from zmqmq.core import writes as w
 from zmqmq.core.model import Kind, Row, TopicRecord
+from zmqmq.core.peer_commands import Block
 from zmqmq.errors import StorageFailed, StorageFull, StorageLocked
 from zmqmq.shell.storage import Identity
-
-
-@dataclass
-class _Record:
-    kind: int
-    time: float
-    producer: int = 0
-    sequence: int = 0
-    key: bytes | None = None
-    headers: str | None = None
-    value: bytes = b""
-    crc: int = 0
-    text: bytes = b""
-
-    @property
-    def size(self) -> int:
-        return len(self.value) + len(self.key or b"") + len((self.headers or "").encode())
-
-
-@dataclass
-class _Dead:
-    attempts: int
-    reason: str
-    consumer: str
-    died: float
-    revived: bool = False
-
-
-@dataclass
-class _Log:
-    created: w.CreateLog
-    head: w.PutHead
-    trimmed: int = 0
-    offsets: list[int] = field(default_factory=list)
-    records: dict[int, _Record] = field(default_factory=dict)
-    delayed: dict[int, float] = field(default_factory=dict)
-    epochs: dict[int, int] = field(default_factory=dict)
-    producers: dict[int, tuple[int, int, str, float]] = field(default_factory=dict)
-    groups: dict[str, w.PutGroup] = field(default_factory=dict)
-    members: dict[tuple[str, str], w.PutMember] = field(default_factory=dict)
-    dead: dict[str, dict[int, _Dead]] = field(default_factory=dict)
-
-    def add(self, offset: int, record: _Record) -> None:
-        if offset in self.records:
-            raise StorageFailed(f"offset {offset} is taken")
-        insort(self.offsets, offset)
-        self.records[offset] = record
-
-    def needed(self, offset: int) -> bool:
-        return offset in self.delayed or any(offset in letters for letters in self.dead.values())
-
-    def forget_unneeded(self, offsets: Sequence[int]) -> None:
-        for offset in offsets:
-            if offset < self.trimmed and offset in self.records and not self.needed(offset):
-                del self.records[offset]
-                self.offsets.remove(offset)
-
-    def trim(self, start: int) -> None:
-        below = self.offsets[bisect_left(self.offsets, self.trimmed) : bisect_left(self.offsets, start)]
-        self.trimmed = max(self.trimmed, start)
-        self.forget_unneeded(below)
-
-    def from_(self, start: int) -> list[int]:
-        return self.offsets[bisect_left(self.offsets, start) :]
-
-    def row(self, offset: int) -> Row:
-        record = self.records[offset]
-        return Row(offset, record.time, record.key, record.headers, record.value, record.crc)
-
-    def messages(self, start: int) -> list[int]:
-        return [offset for offset in self.from_(start) if self.records[offset].kind == Kind.MESSAGE]
-
-    def state(self) -> w.LogState:
-        head = self.head
-        end = max(head.end, self.offsets[-1] + 1 if self.offsets else 0)
-        return w.LogState(
-            head.log_id, self.created.topic_id, self.created.partition, head.epoch, head.start, end, head.applied, head.messages, head.size, head.delayed,
-            sorted(self.epochs.items()), [self.producers[producer] for producer in sorted(self.producers)],
-            [self.groups[group] for group in sorted(self.groups)], [self.members[member] for member in sorted(self.members)],
-        )  # fmt: skip
 
 
 @dataclass
@@ -104,8 +26,9 @@ class MemoryDisk:
     storage_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     cluster_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     incarnation: int = 0
+    session: int = 0
     topics: dict[int, TopicRecord] = field(default_factory=dict)
-    logs: dict[int, _Log] = field(default_factory=dict)
+    logs: dict[int, MemoryLog] = field(default_factory=dict)
     room: float = float("inf")
     """Bytes that may still be appended."""
     ballast: int = 1 << 20
@@ -121,8 +44,7 @@ class MemoryStorage:
 
     def __init__(self, disk: MemoryDisk) -> None:
         self.disk = disk
-        self.identity = Identity(disk.storage_id, disk.cluster_id, disk.incarnation, disk.clean)
-        self.storage_id, self.cluster_id, self.incarnation = self.identity[:3]
+        self.identity = Identity(disk.storage_id, disk.cluster_id, disk.incarnation, disk.clean, disk.session)
         self.reader = self
         self.commits = 0
         self._failed = False
@@ -136,6 +58,22 @@ class MemoryStorage:
         disk.incarnation += 1
         store, disk.clean = cls(disk), False
         return store
+
+    @property
+    def storage_id(self) -> str:
+        return self.identity.storage_id
+
+    @property
+    def cluster_id(self) -> str:
+        return self.identity.cluster_id
+
+    @property
+    def incarnation(self) -> int:
+        return self.identity.incarnation
+
+    @property
+    def has_data(self) -> bool:
+        return bool(self.disk.topics)
 
     def close(self) -> None:
         if not self._closed:
@@ -166,7 +104,7 @@ class MemoryStorage:
         return int(min(self.disk.room, 1 << 50))
 
     def storage_bytes(self) -> int:
-        return sum(record.size for log in self.disk.logs.values() for record in log.records.values())
+        return sum(log.size for log in self.disk.logs.values())
 
     # --- Writing -------------------------------------------------------------------------------------------------
 
@@ -196,23 +134,25 @@ class MemoryStorage:
         self.disk.logs = {number: log for number, log in self.disk.logs.items() if log.created.topic_id != write.topic_id}
 
     def _CreateLog(self, write: w.CreateLog) -> None:
-        self.disk.logs[write.log_id] = _Log(write, w.PutHead(write.log_id, 0, 0, 0, 0, 0, 0))
+        self.disk.logs[write.log_id] = MemoryLog(write, w.PutHead(write.log_id, 0, 0, 0, 0, 0, 0))
 
     def _AppendMessages(self, write: w.AppendMessages) -> None:
         log, nothing = self.disk.logs[write.log_id], [None] * len(write.values)
         columns = zip(write.keys or nothing, write.headers or nothing, write.values, write.crcs, strict=True)
         for index, (key, headers, value, crc) in enumerate(columns):
-            record = _Record(Kind.MESSAGE, write.time, write.producer, write.sequence + index, key, headers, value, crc)
+            record = MemoryRecord(Kind.MESSAGE, write.epoch, write.time, write.producer, write.sequence + index, key, headers, value, crc)
             log.add(write.first + index, record)
 
     def _AppendDelayed(self, write: w.AppendDelayed) -> None:
         log = self.disk.logs[write.log_id]
-        record = _Record(Kind.DELAYED, write.time, write.producer, write.sequence, write.key, write.headers, write.value, write.crc)
-        log.add(write.offset, record)
-        log.delayed[write.offset] = write.due
+        head = (Kind.DELAYED, write.epoch, write.time, write.producer, write.sequence)
+        log.add(write.offset, MemoryRecord(*head, write.key, write.headers, write.value, write.crc))
+        if write.due is not None:
+            log.delayed[write.offset] = write.due
 
     def _AppendOperation(self, write: w.AppendOperation) -> None:
-        self.disk.logs[write.log_id].add(write.offset, _Record(Kind.OPERATION, write.time, text=write.text))
+        record = MemoryRecord(Kind.OPERATION, write.epoch, write.time, text=write.text, crc=crc32(write.text))
+        self.disk.logs[write.log_id].add(write.offset, record)
 
     def _DropDelayed(self, write: w.DropDelayed) -> None:
         log = self.disk.logs[write.log_id]
@@ -251,7 +191,7 @@ class MemoryStorage:
     def _PutDead(self, write: w.PutDead) -> None:
         letters = self.disk.logs[write.log_id].dead.setdefault(write.group, {})
         for offset, attempts in write.rows:
-            letters[offset] = _Dead(attempts, write.reason, write.consumer, write.time)
+            letters[offset] = MemoryDead(attempts, write.reason, write.consumer, write.time)
 
     def _ReviveDead(self, write: w.ReviveDead) -> None:
         letters = self.disk.logs[write.log_id].dead.get(write.group, {})
@@ -267,9 +207,37 @@ class MemoryStorage:
 
     def _TrimLog(self, write: w.TrimLog) -> None:
         log = self.disk.logs[write.log_id]
-        before = sum(log.records[offset].size for offset in log.offsets)
+        before = log.size
         log.trim(write.start)
-        self.disk.room += before - sum(log.records[offset].size for offset in log.offsets)
+        self.disk.room += before - log.size
+
+    def _TruncateLog(self, write: w.TruncateLog) -> None:
+        log = self.disk.logs[write.log_id]
+        before = log.size
+        log.truncate(write.end)
+        self.disk.room += before - log.size
+
+    def _DropLog(self, write: w.DropLog) -> None:
+        self.disk.room += self.disk.logs.pop(write.log_id).size
+
+    def _PutPromise(self, write: w.PutPromise) -> None:
+        log = self.disk.logs[write.log_id]
+        log.promised = max(log.promised, write.epoch)
+
+    def _PutSnapshot(self, write: w.PutSnapshot) -> None:
+        self.disk.logs[write.log_id].install(write)
+
+    def _PutSession(self, write: w.PutSession) -> None:
+        self.disk.session = write.session
+        self.identity = self.identity._replace(session=write.session)
+
+    def _RenewStorageId(self, write: w.RenewStorageId) -> None:
+        self.disk.storage_id = write.storage_id
+        self.identity = self.identity._replace(storage_id=write.storage_id)
+
+    def _PutClusterId(self, write: w.PutClusterId) -> None:
+        self.disk.cluster_id = write.cluster_id
+        self.identity = self.identity._replace(cluster_id=write.cluster_id)
 
     # --- Reading -------------------------------------------------------------------------------------------------
 
@@ -278,6 +246,18 @@ class MemoryStorage:
 
     def logs(self) -> Sequence[w.LogState]:
         return [self.disk.logs[number].state() for number in sorted(self.disk.logs)]
+
+    def log(self, log_id: int) -> w.LogState:
+        return self.disk.logs[log_id].state()
+
+    def blocks(self, log_id: int, start: int, stop: int, max_bytes: int) -> Sequence[Block]:
+        return self.disk.logs[log_id].blocks(start, stop, max_bytes)
+
+    def last_epoch(self, log_id: int, end: int) -> int:
+        return self.disk.logs[log_id].last_epoch(end)
+
+    def dead_rows(self, log_id: int) -> Sequence[tuple[str, int, int, str, str, float, int]]:
+        return self.disk.logs[log_id].dead_rows()
 
     def last_time(self) -> float:
         return max((log.records[log.offsets[-1]].time for log in self.disk.logs.values() if log.offsets), default=0.0)

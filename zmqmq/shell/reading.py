@@ -16,7 +16,9 @@ from typing import Any
 import msgspec
 
 from zmqmq.core.model import Kind, Row, TopicRecord, TopicSettings
+from zmqmq.core.peer_commands import Block
 from zmqmq.core.writes import DeadRow, LogState, PutGroup, PutMember, Record
+from zmqmq.shell.blocks import read_blocks
 from zmqmq.shell.log_tables import ROW, SIZE
 
 _RECORD = f"offset, kind, time, producer, sequence, CASE kind WHEN {int(Kind.OPERATION)} THEN 0 ELSE {SIZE} END, coalesce(CAST(operation AS BLOB), x'')"
@@ -53,24 +55,38 @@ class SqliteReader:
 
     def logs(self) -> Sequence[LogState]:
         """All partitions by log_id. Reads the heads and the last offset of each: never a backlog."""
-        epochs = self._by_log("SELECT log_id, epoch, start FROM epochs ORDER BY log_id, epoch")
-        producers = self._by_log("SELECT log_id, producer, last_sequence, windows, time FROM producers ORDER BY log_id, producer")
-        groups = self._by_log("SELECT log_id, group_name, floor, settled, failures, revived, lag, dead FROM groups ORDER BY log_id, group_name")
-        members = self._by_log("SELECT log_id, group_name, member, session_timeout FROM members ORDER BY log_id, group_name, member")
-        heads = self._all("SELECT log_id, topic_id, partition, epoch, start, next_offset, applied, messages, size, delayed FROM partitions ORDER BY log_id")
+        return self._states("")
+
+    def log(self, log_id: int) -> LogState:
+        """One partition's state. Raises KeyError if there is none."""
+        found = self._states("WHERE log_id = ?", log_id)
+        if not found:
+            raise KeyError(log_id)
+        return found[0]
+
+    def _states(self, which: str, *values: object) -> list[LogState]:
+        """The partitions that meet a condition on the column that all the tables have, `log_id`."""
+
+        def by_log(table: str, columns: str, order: str) -> defaultdict[int, list[Any]]:
+            found: defaultdict[int, list[Any]] = defaultdict(list)
+            for log_id, *row in self._all(f"SELECT log_id, {columns} FROM {table} {which} ORDER BY log_id, {order}", *values):
+                found[log_id].append(tuple(row))
+            return found
+
+        epochs = by_log("epochs", "epoch, start", "epoch")
+        producers = by_log("producers", "producer, last_sequence, windows, time", "producer")
+        groups = by_log("groups", "group_name, floor, settled, failures, revived, lag, dead", "group_name")
+        members = by_log("members", "group_name, member, session_timeout", "group_name, member")
+        head = "log_id, topic_id, partition, epoch, start, next_offset, applied, messages, size, delayed, promised"
         return [
             LogState(
                 log_id, topic_id, partition, epoch, start, max(end, self._end(log_id)), applied, messages, size, delayed, epochs[log_id], producers[log_id],
-                [PutGroup(log_id, *row) for row in groups[log_id]], [PutMember(log_id, *row) for row in members[log_id]],
+                [PutGroup(log_id, *row) for row in groups[log_id]], [PutMember(log_id, *row) for row in members[log_id]], promised,
             )
-            for log_id, topic_id, partition, epoch, start, end, applied, messages, size, delayed in heads
+            for log_id, topic_id, partition, epoch, start, end, applied, messages, size, delayed, promised in self._all(
+                f"SELECT {head} FROM partitions {which} ORDER BY log_id", *values
+            )
         ]  # fmt: skip
-
-    def _by_log(self, statement: str) -> defaultdict[int, list[Any]]:
-        found: defaultdict[int, list[Any]] = defaultdict(list)
-        for log_id, *row in self._all(statement):
-            found[log_id].append(tuple(row))
-        return found
 
     def _end(self, log_id: int) -> int:
         end: int = self._all(f"SELECT coalesce(max(offset) + 1, 0) FROM {self._table(log_id)}")[0][0]
@@ -85,6 +101,18 @@ class SqliteReader:
         """Records from `start` on, ascending, at most `limit`."""
         rows = self._all(f"SELECT {_RECORD} FROM {self._table(log_id)} WHERE offset >= ? ORDER BY offset LIMIT ?", start, limit)
         return list(map(Record._make, rows))
+
+    def blocks(self, log_id: int, start: int, stop: int, max_bytes: int) -> Sequence[Block]:
+        """Records of any kind in [start, stop) with their checksums verified. Raises StorageDamaged if the first one is damaged; the store goes on."""
+        try:
+            return read_blocks(self._connection, self._table(log_id), log_id, start, stop, max_bytes)
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    def last_epoch(self, log_id: int, end: int) -> int:
+        """The epoch of the last record below `end`, -1 if there is none."""
+        rows = self._all(f"SELECT epoch FROM {self._table(log_id)} WHERE offset < ? ORDER BY offset DESC LIMIT 1", end)
+        return int(rows[0][0]) if rows else -1
 
     # --- Messages ------------------------------------------------------------------------------------------------
 
@@ -157,6 +185,11 @@ class SqliteReader:
             " WHERE d.log_id = ? AND d.group_name = ? AND d.revived = 0 AND d.offset > ? ORDER BY d.offset LIMIT ?"
         )
         return [_dead_row(*row) for row in self._all(statement, log_id, group, after, limit)]
+
+    def dead_rows(self, log_id: int) -> Sequence[tuple[str, int, int, str, str, float, int]]:
+        """All rows of dead letters, replayed ones too, by group and offset."""
+        columns = "group_name, offset, attempts, reason, consumer, died, revived"
+        return self._all(f"SELECT {columns} FROM dead_letters WHERE log_id = ? ORDER BY group_name, offset", log_id)
 
     def dead_offsets(self, log_id: int, group: str, limit: int) -> Sequence[int]:
         """Offsets of the oldest dead letters, ascending."""

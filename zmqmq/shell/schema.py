@@ -62,7 +62,12 @@ def _create(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-MIGRATIONS: tuple[Migration, ...] = (_create,)
+def _replicate(connection: sqlite3.Connection) -> None:
+    """What a replica remembers besides its log. Checksums of operations need no new column: rows written before have 0, which is not checked."""
+    connection.execute("ALTER TABLE partitions ADD COLUMN promised INTEGER NOT NULL DEFAULT 0")
+
+
+MIGRATIONS: tuple[Migration, ...] = (_create, _replicate)
 VERSION = len(MIGRATIONS)
 """The schema version that this code writes."""
 

@@ -22,12 +22,17 @@ def is_full(error: sqlite3.Error) -> bool:
     return _name(error).startswith(_FULL)
 
 
+def is_damaged(error: sqlite3.Error) -> bool:
+    """Whether the file's pages are not what SQLite wrote."""
+    return _name(error).startswith(_DAMAGED) or "malformed" in str(error)
+
+
 def translated(error: Exception, path: Path) -> StorageError | StorageFull:
     """The error of zmqmq that stands for this failure of the database at `path`; anything unknown is a StorageFailed."""
     name = _name(error)
     if name.startswith(_FULL):
         return StorageFull("the broker's disk is full", hint="make room on the disk; the broker goes on by itself", path=path)
-    if name.startswith(_DAMAGED) or isinstance(error, sqlite3.DatabaseError) and "malformed" in str(error):
+    if isinstance(error, sqlite3.Error) and is_damaged(error):
         return damaged(path, str(error))
     if name.startswith(_BUSY):
         return StorageFailed("another program holds the database's write lock", hint="only the broker may write to it", path=path)

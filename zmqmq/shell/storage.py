@@ -47,6 +47,8 @@ class Identity(NamedTuple):
     incarnation: int
     clean: bool
     """The last broker closed it properly."""
+    session: int = 0
+    """The coordination session of the life that last had one; 0: none ever had."""
 
 
 class Storage:
@@ -118,6 +120,11 @@ class Storage:
         return self.identity.incarnation
 
     @property
+    def has_data(self) -> bool:
+        """Whether any topic is stored here, be it empty."""
+        return self._guarded(lambda: self._connection.execute("SELECT 1 FROM topics LIMIT 1").fetchone()) is not None
+
+    @property
     def longest_stall(self) -> float:
         """Seconds of the longest checkpoint so far."""
         return self._checkpointer.longest_stall
@@ -134,11 +141,18 @@ class Storage:
             self._connection.execute("BEGIN IMMEDIATE")
             self._writer.apply(writes)
             self._connection.execute("COMMIT")
+            if self._writer.identity_changed:
+                self._learn_identity()
         except BaseException as error:
             self._roll_back()
             if not isinstance(error, Exception):
                 raise
             raise self._fail(error) from error
+
+    def _learn_identity(self) -> None:
+        known = _meta(self._connection)
+        self.identity = self.identity._replace(storage_id=known["storage_id"], cluster_id=known["cluster_id"], session=int(known.get("session", 0)))
+        self._writer.identity_changed = False
 
     def _roll_back(self) -> None:
         """A full disk rolls back by itself; everything else is rolled back here if SQLite can still do it."""
@@ -234,14 +248,18 @@ def _identify(database: Database) -> Identity:
     try:
         made = (("storage_id", str(uuid.uuid4())), ("cluster_id", str(uuid.uuid4())), ("incarnation", "0"), ("clean", "1"))
         connection.executemany("INSERT OR IGNORE INTO meta (name, value) VALUES (?, ?)", made)
-        known: dict[str, str] = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+        known = _meta(connection)
         incarnation = int(known["incarnation"]) + 1
         connection.executemany("UPDATE meta SET value = ? WHERE name = ?", ((str(incarnation), "incarnation"), ("0", "clean")))
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-    return Identity(known["storage_id"], known["cluster_id"], incarnation, known["clean"] == "1")
+    return Identity(known["storage_id"], known["cluster_id"], incarnation, known["clean"] == "1", int(known.get("session", 0)))
+
+
+def _meta(connection: sqlite3.Connection) -> dict[str, str]:
+    return dict(connection.execute("SELECT name, value FROM meta").fetchall())
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:

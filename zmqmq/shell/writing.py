@@ -14,15 +14,16 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from typing import Any
+from zlib import crc32
 
 import msgspec
 
 from zmqmq.core import writes as w
 from zmqmq.core.model import Kind
 from zmqmq.shell.log_tables import create_log, create_view, drop_view, quoted, table_name
+from zmqmq.shell.replica_tables import drop_tables, put_promise, put_snapshot, truncate
 from zmqmq.shell.trash import discard
 
-_OF_LOG = ("epochs", "producers", "groups", "members", "dead_letters", "delayed", "partitions")
 _NEEDED = (
     "SELECT offset FROM dead_letters WHERE log_id = :log AND offset >= :low AND offset < :high"
     " UNION SELECT offset FROM delayed WHERE log_id = :log AND offset >= :low AND offset < :high ORDER BY offset"
@@ -41,6 +42,8 @@ class Writer:
         self._connection = connection
         self._tables: dict[int, str] = {}
         self._stale_views: dict[str, None] = {}
+        self.identity_changed = False
+        """A write said who the store is since somebody last set this to False."""
 
     def table(self, log_id: int) -> str:
         """The quoted name of a log's table."""
@@ -81,11 +84,22 @@ class Writer:
         for topic in {topic for _, topic, _ in logs}:
             drop_view(self._connection, topic)
         for log_id, _, table in logs:
-            discard(self._connection, table, log_id)
-            for of_log in _OF_LOG:
-                self._one(f"DELETE FROM {of_log} WHERE log_id = ?", log_id)
-            del self._tables[log_id]
+            self._drop(log_id, table)
         self._one("DELETE FROM topics WHERE topic_id = ?", write.topic_id)
+
+    def drop_log(self, write: w.DropLog) -> None:
+        topic, table = self._connection.execute("SELECT topic, log_table FROM partitions WHERE log_id = ?", write).fetchone() or self._unknown(write.log_id)
+        drop_view(self._connection, topic)
+        self._drop(write.log_id, table)
+        self._stale_views[topic] = None
+
+    def _drop(self, log_id: int, table: str) -> None:
+        discard(self._connection, table, log_id)
+        drop_tables(self._connection, log_id)
+        del self._tables[log_id]
+
+    def _unknown(self, log_id: int) -> tuple[str, str]:
+        raise KeyError(log_id)
 
     def create_log(self, write: w.CreateLog) -> None:
         table = table_name(write.topic, write.partition)
@@ -131,12 +145,13 @@ class Writer:
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             write.offset, int(Kind.DELAYED), write.epoch, write.time, write.producer, write.sequence, write.crc, write.key, write.headers, write.value,
         )  # fmt: skip
-        self._one("INSERT INTO delayed (log_id, offset, due) VALUES (?, ?, ?)", write.log_id, write.offset, write.due)
+        if write.due is not None:
+            self._one("INSERT INTO delayed (log_id, offset, due) VALUES (?, ?, ?)", write.log_id, write.offset, write.due)
 
     def append_operation(self, write: w.AppendOperation) -> None:
         self._one(
-            f"INSERT INTO {self._tables[write.log_id]} (offset, kind, epoch, time, operation) VALUES (?, ?, ?, ?, ?)",
-            write.offset, int(Kind.OPERATION), write.epoch, write.time, write.text.decode(),
+            f"INSERT INTO {self._tables[write.log_id]} (offset, kind, epoch, time, crc, operation) VALUES (?, ?, ?, ?, ?, ?)",
+            write.offset, int(Kind.OPERATION), write.epoch, write.time, crc32(write.text), write.text.decode(),
         )  # fmt: skip
 
     def drop_delayed(self, write: w.DropDelayed) -> None:
@@ -154,6 +169,9 @@ class Writer:
         stops = [*(offset for (offset,) in needed), write.start]
         self._many(f"DELETE FROM {table} WHERE offset >= ? AND offset < ?", zip(starts, stops, strict=True))
         self._one("UPDATE partitions SET trimmed = ? WHERE log_id = ?", write.start, write.log_id)
+
+    def truncate_log(self, write: w.TruncateLog) -> None:
+        truncate(self._connection, self._tables[write.log_id], write)
 
     def _delete_unneeded(self, log_id: int, offsets: Iterable[int]) -> None:
         """Deletes those of the records that lie below the trim and that nothing needs any more."""
@@ -177,6 +195,27 @@ class Writer:
 
     def drop_producers(self, write: w.DropProducers) -> None:
         self._many("DELETE FROM producers WHERE log_id = ? AND producer = ?", zip(repeat(write.log_id), write.producers, strict=False))
+
+    def put_promise(self, write: w.PutPromise) -> None:
+        put_promise(self._connection, write)
+
+    def put_snapshot(self, write: w.PutSnapshot) -> None:
+        put_snapshot(self._connection, write)
+
+    # --- The store itself ----------------------------------------------------------------------------------------
+
+    def put_session(self, write: w.PutSession) -> None:
+        self._put_meta("session", str(write.session))
+
+    def renew_storage_id(self, write: w.RenewStorageId) -> None:
+        self._put_meta("storage_id", write.storage_id)
+
+    def put_cluster_id(self, write: w.PutClusterId) -> None:
+        self._put_meta("cluster_id", write.cluster_id)
+
+    def _put_meta(self, name: str, value: str) -> None:
+        self._one("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", name, value)
+        self.identity_changed = True
 
     # --- State of a group ----------------------------------------------------------------------------------------
 
@@ -235,4 +274,11 @@ _CARRY_OUT: dict[type, Callable[[Writer, Any], None]] = {
     w.ReviveDead: Writer.revive_dead,
     w.DropDead: Writer.drop_dead,
     w.TrimLog: Writer.trim_log,
+    w.TruncateLog: Writer.truncate_log,
+    w.DropLog: Writer.drop_log,
+    w.PutPromise: Writer.put_promise,
+    w.PutSnapshot: Writer.put_snapshot,
+    w.PutSession: Writer.put_session,
+    w.RenewStorageId: Writer.renew_storage_id,
+    w.PutClusterId: Writer.put_cluster_id,
 }
