@@ -31,7 +31,9 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["zmqmq", "zmqmq.*", "devices", "devices.*"]),
     package_data={"zmqmq": ["py.typed"]},
-    data_files=[("share/zmqmq/configs", sorted(str(path.relative_to(HERE)) for path in (HERE / "configs").glob("*.yaml")))],
+    data_files=[
+        (f"share/zmqmq/{folder}", sorted(str(path.relative_to(HERE)) for path in (HERE / folder).glob("*.yaml"))) for folder in ("configs", "configs/cluster")
+    ],
     install_requires=["pyzmq>=26", "msgspec>=0.19"],
     extras_require={"cli": CLI, "broker": BROKER, "dev": DEV},
     entry_points={"console_scripts": ["zmqmq = zmqmq.__main__:main"]},

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from zmqmq.config import BrokerConfig, ClientConfig, DeviceConfig, load_broker, load_client, load_device, split_endpoint
+from zmqmq.config_cluster import ZooKeeperConfig
 from zmqmq.config_wording import fields_of
 from zmqmq.errors import ConfigError
 
@@ -17,6 +18,7 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 FILES: dict[str, type[msgspec.Struct]] = {"standalone.yaml": BrokerConfig, "client.yaml": ClientConfig, "device.yaml": DeviceConfig}
 
 LOADERS: dict[str, Callable[..., msgspec.Struct]] = {"standalone.yaml": load_broker, "client.yaml": load_client, "device.yaml": load_device}
+CLUSTER_FILES = ("broker-1.yaml", "broker-2.yaml", "broker-3.yaml")
 
 
 def written(tmp_path: Path, text: str | bytes) -> str:
@@ -35,7 +37,8 @@ def refusal(tmp_path: Path, text: str | bytes) -> str:
 def dotted(kind: object, prefix: str = "") -> list[str]:
     names: list[str] = []
     for name, field in fields_of(kind).items():
-        names += [prefix + name, *dotted(field.type, f"{prefix}{name}.")]
+        inner = dotted(field.type, f"{prefix}{name}.") if field.default is not None else []
+        names += [prefix + name, *inner]
     return names
 
 
@@ -62,12 +65,31 @@ def test_the_file_says_the_defaults(name: str) -> None:
     assert LOADERS[name](path, environ={}) == FILES[name]()
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [*FILES, *(f"cluster/{name}" for name in CLUSTER_FILES)])
 def test_every_key_has_a_comment_above_it(name: str) -> None:
     lines = (CONFIGS / name).read_text().splitlines()
     naked = [line for above, line in zip(lines, lines[1:], strict=False) if re.match(r" *[a-z_]+:", line) and not above.strip().startswith("#")]
     sections = [name for name in ("topics:", "log:", "sensor:", "controller:") if name in naked]
     assert naked == sections
+
+
+@pytest.mark.parametrize("name", CLUSTER_FILES)
+def test_every_key_of_zookeeper_stands_in_the_cluster_s_files_with_its_default(name: str) -> None:
+    import yaml
+
+    values = yaml.safe_load((CONFIGS / "cluster" / name).read_text())
+    assert sorted(keys_of(values["zookeeper"])) == sorted(dotted(ZooKeeperConfig))
+    config = load_broker(str(CONFIGS / "cluster" / name), environ={}).zookeeper
+    assert config == ZooKeeperConfig(hosts="127.0.0.1:2181")
+
+
+def test_the_cluster_s_files_differ_in_name_address_and_directory_only() -> None:
+    configs = [load_broker(str(CONFIGS / "cluster" / name), environ={}) for name in CLUSTER_FILES]
+    assert {config.broker_id for config in configs} == {"broker-1", "broker-2", "broker-3"}
+    assert len({config.bind for config in configs} | {config.wake_bind_endpoint for config in configs}) == 6
+    assert len({config.data for config in configs}) == 3
+    same = {"broker_id": "broker-1", "bind": "tcp://127.0.0.1:7400", "data": "./data-1"}
+    assert all(msgspec.structs.replace(config, **same) == configs[0] for config in configs)
 
 
 def test_without_anything_the_defaults_hold() -> None:
@@ -114,6 +136,32 @@ def test_wake_ups_take_the_next_port_and_a_wildcard_becomes_this_machine() -> No
     assert split_endpoint(config.wake_endpoint) == (split_endpoint(config.endpoint)[0], 7501)
 
 
+def test_a_broker_stands_alone_until_a_section_names_zookeeper(tmp_path: Path) -> None:
+    assert load_broker(written(tmp_path, "zookeeper: null"), environ={}).zookeeper is None
+    given = load_broker(written(tmp_path, "cluster: c\nzookeeper: {hosts: [zk1, 'zk2:2182', '[::1]']}"), environ={}).zookeeper
+    assert given is not None and given.host_list == ("zk1:2181", "zk2:2182", "[::1]:2181")
+    assert (given.root("c"), given.session_timeout_seconds, given.tls.verify) == ("/zmqmq/c", 4.0, True)
+
+
+def test_variables_alone_can_make_a_broker_part_of_a_cluster() -> None:
+    environ = {"ZMQMQ_ZOOKEEPER__HOSTS": "a:1, b:2", "ZMQMQ_ZOOKEEPER__TLS__ENABLED": "true", "ZMQMQ_ZOOKEEPER__CHROOT": "/else/where"}
+    given = load_broker(environ=environ).zookeeper
+    assert given is not None and given.host_list == ("a:1", "b:2")
+    assert given.tls.enabled and given.root("c") == "/else/where"
+
+
+def test_a_password_is_never_printed(tmp_path: Path) -> None:
+    from rich.pretty import pretty_repr
+
+    config = load_broker(written(tmp_path, "zookeeper: {hosts: a, username: u, password: sesame}"), environ={})
+    assert config.zookeeper is not None and config.zookeeper.password == "sesame"
+    assert "sesame" not in repr(config) + str(config) + pretty_repr(config)
+    assert "***" in repr(config)
+    with pytest.raises(ConfigError) as caught:
+        load_broker(environ={"ZMQMQ_ZOOKEEPER__PASSWORD": "sesame" * 100})
+    assert "sesame" not in str(caught.value)
+
+
 MISTAKES = {
     "dta: x": "broker.yaml:1: dta: unknown key; did you mean data? allowed: advertise, ",
     "limits:\n  max_mesage_bytes: 5000": "broker.yaml:2: limits.max_mesage_bytes: unknown key; did you mean max_message_bytes? ",
@@ -132,6 +180,16 @@ MISTAKES = {
     "advertise: tcp://0.0.0.0:7400": "advertise: tcp://0.0.0.0:7400 is no address",
     "topics:\n  defaults:\n    max_age: -1": "broker.yaml:3: topics.defaults.max_age: -1 is not allowed; allowed: a number from 0 up, or null",
     "topics: {defaults: {retry_delay: 70}}": "topics.defaults.max_retry_delay: is below topics.defaults.retry_delay",
+    "zookeeper: {session_timeout_seconds: 5}": "zookeeper.hosts: is missing",
+    "zookeeper: {hosts: 'a:2181/factory'}": "zookeeper.hosts: 'a:2181/factory' is no address like zk1:2181",
+    "zookeeper: {hosts: 'a:0'}": "zookeeper.hosts: 'a:0' has port 0; allowed: 1 to 65535",
+    "zookeeper: {hosts: a, session_timeout_seconds: 1}": "broker.yaml:1: zookeeper.session_timeout_seconds: 1 is not allowed; allowed: a number from 2 to 60",
+    "zookeeper: {hosts: a, chroot: b}": "broker.yaml:1: zookeeper.chroot: 'b' is not allowed; allowed: a path like /zmqmq/factory",
+    "zookeeper: {hosts: a, password: 5}": "broker.yaml:1: zookeeper.password: the value is not allowed; allowed: a text of 1 to 200",
+    "zookeeper: {hosts: a, username: b}": "zookeeper: username and password go together",
+    "zookeeper: {hosts: a, tls: {cert: b}}": "zookeeper.tls: cert and key go together",
+    "zookeeper: {host: a}": "broker.yaml:1: zookeeper.host: unknown key; did you mean hosts? ",
+    "zookeeper: a": "broker.yaml:1: zookeeper: 'a' is not allowed; allowed: a section",
     "data: x\ncluster: c\ndata: y": "broker.yaml:3: data: given twice (first at broker.yaml:1)",
     "data: [1": "broker.yaml:1: not valid YAML: ",
     "data: x\n\tcluster: y": "broker.yaml:2: not valid YAML: ",

@@ -155,8 +155,8 @@ def importers(library: str) -> set[str]:
     return {label(path) for path in PROGRAMS if any(module.split(".")[0] == library for module, _ in imports_of(path))}
 
 
-def test_only_the_coordination_shell_knows_kazoo() -> None:
-    assert all(path.startswith("zmqmq/shell/coordination") for path in importers("kazoo"))
+def test_only_the_tree_over_zookeeper_knows_kazoo() -> None:
+    assert all(path.startswith("zmqmq/shell/zookeeper") for path in importers("kazoo"))
 
 
 def test_only_the_storage_shell_and_the_outbox_know_sqlite() -> None:

@@ -11,7 +11,8 @@ twice: the structs are the truth, a test compares the files with them.
 
 Nothing is guessed and nothing is ignored: an unknown key, a value of the wrong type or outside its limits, a key given
 twice or an unreadable file is a `ConfigError` that names the place (file:line, variable or flag), the key, the value and
-what is allowed. Reading and merging are in `config_sources`, the wording of "allowed" in `config_wording`.
+what is allowed. Reading and merging are in `config_sources`, the wording of "allowed" in `config_wording`, what only
+brokers of a cluster need in `config_cluster`.
 """
 
 from __future__ import annotations
@@ -22,27 +23,35 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta
 
+from zmqmq.config_cluster import ReplicationConfig, ZooKeeperConfig, check_zookeeper
+from zmqmq.config_section import DEFAULT_BROKER, DEFAULT_PORT, Address, Endpoint, FilePath, Name, Port, Section, join_endpoint, split_endpoint
 from zmqmq.config_sources import Layer, build, read_environment, read_file
 from zmqmq.core.model import GroupLimits, Limits, TopicSettings
 from zmqmq.errors import ConfigError
 
-DEFAULT_PORT = 7400
-DEFAULT_BROKER = f"tcp://127.0.0.1:{DEFAULT_PORT}"
-
-Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Port = Annotated[int, Meta(ge=1, le=65535)]
-Endpoint = Annotated[str, Meta(pattern=r"^tcp://[^\s/:]+:[0-9]{1,5}$|^tcp://\[[0-9a-fA-F:]+\]:[0-9]{1,5}$", examples=[DEFAULT_BROKER])]
-Address = Annotated[str, Meta(pattern=r"^(tcp://)?([^\s/:]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}$", examples=[DEFAULT_BROKER])]
-FilePath = Annotated[str, Meta(min_length=1, max_length=4096)]
+__all__ = [
+    "DEFAULT_BROKER",
+    "DEFAULT_PORT",
+    "BrokerConfig",
+    "ClientConfig",
+    "ControllerConfig",
+    "DeviceConfig",
+    "LogConfig",
+    "MetricsConfig",
+    "OutboxConfig",
+    "RulesConfig",
+    "SensorConfig",
+    "TopicsConfig",
+    "join_endpoint",
+    "load_broker",
+    "load_client",
+    "load_device",
+    "split_endpoint",
+]
 
 _RESERVED = frozenset({"ZMQMQ_CONFIG", "ZMQMQ_BROKERS"})
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of every part of a configuration."""
 
 
 class TopicsConfig(Section, frozen=True):
@@ -50,6 +59,7 @@ class TopicsConfig(Section, frozen=True):
 
     auto_create: bool = True
     default_partitions: Annotated[int, Meta(ge=1, le=1000)] = 1
+    default_replicas: Annotated[int, Meta(ge=0, le=9)] = 0
     max_topics: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
     defaults: TopicSettings = TopicSettings()
 
@@ -74,6 +84,7 @@ class BrokerConfig(Section, frozen=True):
 
     broker_id: Name = "broker-1"
     cluster: Name = "zmqmq"
+    rack: Annotated[str, Meta(max_length=64)] = ""
     bind: Endpoint = DEFAULT_BROKER
     advertise: Endpoint | None = None
     wake_bind: Endpoint | None = None
@@ -87,6 +98,8 @@ class BrokerConfig(Section, frozen=True):
     group_limits: GroupLimits = GroupLimits()
     log: LogConfig = LogConfig()
     metrics: MetricsConfig = MetricsConfig()
+    replication: ReplicationConfig = ReplicationConfig()
+    zookeeper: ZooKeeperConfig | None = None
 
     @property
     def endpoint(self) -> str:
@@ -188,17 +201,6 @@ def load_device(path: str | None = None, flags: Mapping[str, object] | None = No
     return config
 
 
-def split_endpoint(endpoint: str) -> tuple[str, int]:
-    """("127.0.0.1", 7400) of "tcp://127.0.0.1:7400"; an IPv6 host keeps its brackets. The scheme may be missing."""
-    host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
-    return host, int(port)
-
-
-def join_endpoint(host: str, port: int) -> str:
-    """"tcp://127.0.0.1:7400" of a host and a port; a bare IPv6 host is put in brackets."""
-    return f"tcp://[{host}]:{port}" if ":" in host and not host.startswith("[") else f"tcp://{host}:{port}"
-
-
 def _concrete(endpoint: str) -> str:
     host, port = split_endpoint(endpoint)
     return join_endpoint(socket.gethostname(), port) if host in ("*", "0.0.0.0", "[::]") else endpoint
@@ -241,6 +243,8 @@ def _check_broker(config: BrokerConfig) -> None:
         raise ConfigError(f"advertise: {config.advertise} is no address that a client can connect to", hint="name a host")
     if config.topics.defaults.max_retry_delay < config.topics.defaults.retry_delay:
         raise ConfigError("topics.defaults.max_retry_delay: is below topics.defaults.retry_delay", hint="raise it, or lower retry_delay")
+    if config.zookeeper is not None:
+        check_zookeeper(config.zookeeper)
 
 
 def _check_addresses(config: ClientConfig, key: str) -> None:

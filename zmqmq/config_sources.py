@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import msgspec
 
-from zmqmq.config_wording import allowed, fields_of, suggestion
+from zmqmq.config_wording import allowed, fields_of, section_of, suggestion
 from zmqmq.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ MAX_FILE_BYTES = 1 << 20
 """A configuration file beyond this is a mistake, not a configuration."""
 MAX_SHOWN = 80
 """Characters of a refused value that an error repeats."""
+SECRETS = frozenset({"password"})
+"""Keys whose value no error repeats."""
 
 Key = tuple[str, ...]
 StructType = TypeVar("StructType", bound=msgspec.Struct)
@@ -87,7 +89,7 @@ def read_environment(kind: type[msgspec.Struct], environ: Mapping[str, str], pre
             if name not in known:
                 raise ConfigError(f"variable {name}: unknown", hint=suggestion(name, known))
             key, leaf = known[name]
-            layer.put(key, _from_text(leaf, text, name), f"variable {name}")
+            layer.put(key, _from_text(leaf, text, key, name), f"variable {name}")
     return layer
 
 
@@ -157,7 +159,7 @@ def _variables(kind: object, prefix: str, key: Key = ()) -> dict[str, tuple[Key,
     return found
 
 
-def _from_text(kind: object, text: str, name: str) -> object:
+def _from_text(kind: object, text: str, key: Key, name: str) -> object:
     """A variable's text as a value of `kind`; lists are separated by commas."""
     value: object = text
     if allowed(kind).startswith("a list"):
@@ -165,7 +167,7 @@ def _from_text(kind: object, text: str, name: str) -> object:
     try:
         return msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError:
-        raise ConfigError(f"variable {name}: {_shown(text)} is not allowed; allowed: {allowed(kind)}") from None
+        raise ConfigError(f"variable {name}: {_shown(text, key)} is not allowed; allowed: {allowed(kind)}") from None
 
 
 def _check(kind: object, values: dict[str, Any], key: Key, places: Mapping[Key, str]) -> None:
@@ -177,11 +179,11 @@ def _check(kind: object, values: dict[str, Any], key: Key, places: Mapping[Key, 
             raise ConfigError(f"{place}{_dotted(inner)}: unknown key", hint=suggestion(name, fields))
         leaf = fields[name].type
         if fields_of(leaf) and value is None:
-            values[name] = {}
+            values[name] = {} if section_of(leaf) is leaf else None
         elif fields_of(leaf) and isinstance(value, dict):
             _check(leaf, value, inner, places)
         elif fields_of(leaf) or not _fits(leaf, value):
-            raise ConfigError(f"{place}{_dotted(inner)}: {_shown(value)} is not allowed; allowed: {allowed(leaf)}")
+            raise ConfigError(f"{place}{_dotted(inner)}: {_shown(value, inner)} is not allowed; allowed: {allowed(leaf)}")
 
 
 def _fits(kind: object, value: object) -> bool:
@@ -204,8 +206,17 @@ def _over(base: StructType, values: dict[str, Any]) -> StructType:
     fields = fields_of(type(base))
     for name, value in values.items():
         leaf = fields[name].type
-        changes[name] = _over(getattr(base, name), value) if fields_of(leaf) else msgspec.convert(value, leaf)
+        if fields_of(leaf) and value is not None:
+            changes[name] = _over(_section(base, name, leaf), value)
+        else:
+            changes[name] = msgspec.convert(value, leaf)
     return msgspec.structs.replace(base, **changes)
+
+
+def _section(base: msgspec.Struct, name: str, kind: object) -> msgspec.Struct:
+    """What a section is laid over: its default, or, when that is to be missing, the defaults of its keys."""
+    default: msgspec.Struct | None = getattr(base, name)
+    return cast(type[msgspec.Struct], section_of(kind))() if default is None else default
 
 
 def _overlay(below: dict[str, Any], above: Mapping[str, Any]) -> None:
@@ -224,6 +235,8 @@ def _dotted(key: Key) -> str:
     return ".".join(key)
 
 
-def _shown(value: object) -> str:
+def _shown(value: object, key: Key) -> str:
+    if key[-1] in SECRETS:
+        return "the value"
     text = repr(value)
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"

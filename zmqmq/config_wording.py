@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from types import UnionType
+from typing import get_args
 
 import msgspec
 from msgspec import inspect
@@ -31,10 +33,18 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 
 def fields_of(kind: object) -> dict[str, msgspec.structs.FieldInfo]:
-    """The fields of a struct by name; empty for anything else."""
+    """The fields of a struct, or of a struct that may be missing (`Struct | None`), by name; empty for anything else."""
+    kind = section_of(kind)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return {field.name: field for field in msgspec.structs.fields(kind)}
     return {}
+
+
+def section_of(kind: object) -> object:
+    """The struct of `Struct | None`; anything else as it is."""
+    if isinstance(kind, UnionType):
+        return next((part for part in get_args(kind) if isinstance(part, type) and issubclass(part, msgspec.Struct)), kind)
+    return kind
 
 
 def _words(info: inspect.Type) -> str:
@@ -74,6 +84,8 @@ def _number(value: float) -> str:
 def _text(info: inspect.StrType) -> str:
     if info.pattern and "tcp://" in info.pattern:
         return "an address like tcp://127.0.0.1:7400"
+    if info.pattern and info.pattern.startswith("^(/"):
+        return f"a path like /zmqmq/factory of up to {info.max_length} characters"
     if info.pattern:
         return f"a name of up to {info.max_length} letters, digits, '.', '_' and '-'"
     return f"a text of {info.min_length or 0} to {info.max_length} characters" if info.max_length else "a text"

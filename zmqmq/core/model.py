@@ -44,8 +44,8 @@ class TopicSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """How long a consumer may hold one message, however alive it is."""
     max_dead_letters: Positive = 100_000
     """Dead letters kept per group and partition; beyond it the oldest is dropped."""
-    min_in_sync: Annotated[int, Meta(ge=1, le=9)] = 1
-    """In-sync replicas that must hold a message before it is confirmed."""
+    min_in_sync: Annotated[int, Meta(ge=0, le=9)] = 0
+    """In-sync replicas that must hold a message before it is confirmed; 0: the majority of the replicas."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
