@@ -6,11 +6,12 @@ STAMP := $(VENV)/.installed
 ARGS ?=
 SEEDS ?= 1000
 
-.PHONY: help setup demo test check bench chaos sim sim-mutations clean
+.PHONY: help setup zookeeper demo test check bench chaos sim sim-mutations clean
 
 help:
 	@echo "make demo    a broker, three sensors and three controllers as processes; ends by itself"
 	@echo "make test    all tests                        (ARGS='-k name' to choose)"
+	@echo "             starts real ZooKeeper servers: installs Debian's package if they are missing"
 	@echo "make check   ruff, mypy --strict, house rules"
 	@echo "make bench   throughput and latency           (ARGS='--json' for programs)"
 	@echo "make chaos   ten producers of 100,000 messages each, consumers and broker killed  (ARGS='--seed 7')"
@@ -20,6 +21,9 @@ help:
 
 setup: $(STAMP)
 
+zookeeper:
+	@.ci/zookeeper
+
 $(STAMP): setup.py pyproject.toml .ci/setup
 	@.ci/setup $(VENV)
 	@touch $(STAMP)
@@ -27,7 +31,7 @@ $(STAMP): setup.py pyproject.toml .ci/setup
 demo: $(STAMP)
 	@$(PYTHON) -m devices.demo $(ARGS)
 
-test: $(STAMP)
+test: $(STAMP) zookeeper
 	@$(PYTHON) -m pytest $(ARGS)
 
 check: $(STAMP)
