@@ -169,7 +169,7 @@ class Host:
         self.after_turn(self, broker)
         wanted = self.machine.virtual(broker.node.deadline())
         self._alarm.set(max(wanted, self._free_at))
-        if self.transport is not None and self.transport.inbox:
+        if self.transport is not None and (self.transport.inbox or self.transport.peers.has_news):
             self._alarm.set(self._free_at)
 
     def watch(self, hear: Callable[[Host, Sequence[w.Write]], None]) -> None:

@@ -35,7 +35,7 @@ class Network:
         """By party: something has arrived at it."""
         self._owners: dict[str, str] = {}
         """Endpoint -> the party whose machine has that address."""
-        self._scheduler = scheduler
+        self.scheduler = scheduler
         self._rng = rng
         self._note = note
         self._connections = 0
@@ -52,21 +52,21 @@ class Network:
         """A new link; it connects, or says why not, in a moment."""
         link = SimLink(self, client, endpoint)
         self.links.append(link)
-        self._scheduler.after(self.weather.delay(), lambda: self._connect(link))
+        self.scheduler.after(self.weather.delay(), lambda: self._connect(link))
         return link
 
     def _connect(self, link: SimLink) -> None:
         if link.closed or link.connection is not None:
             return
         if not self.weather.connects(link.client, self._owners.get(link.endpoint, link.endpoint)):
-            self._scheduler.after(TRY_AGAIN, lambda: self._connect(link))
+            self.scheduler.after(TRY_AGAIN, lambda: self._connect(link))
             return
         listener = self.listeners.get(link.endpoint)
         if listener is None:
             if self._rng.random() < REFUSED_SHARE:
                 self._tell(link, "refused")
             else:
-                self._scheduler.after(TRY_AGAIN, lambda: self._connect(link))
+                self.scheduler.after(TRY_AGAIN, lambda: self._connect(link))
             return
         self._connections += 1
         link.connection = Connection(b"%d" % self._connections, link, listener)
@@ -102,9 +102,9 @@ class Network:
             self._note("break", client, notice)
             self._drop(link)
             if notice is not None:
-                self._scheduler.after(notice, lambda link=link: None if link.closed else self._tell(link, "disconnected"))  # type: ignore[misc]
+                self.scheduler.after(notice, lambda link=link: None if link.closed else self._tell(link, "disconnected"))  # type: ignore[misc]
             if notice:
-                self._scheduler.after(self.weather.delay(), lambda link=link: self._connect(link))  # type: ignore[misc]
+                self.scheduler.after(self.weather.delay(), lambda link=link: self._connect(link))  # type: ignore[misc]
 
     def close_listener(self, listener: SimTransport, lingers: bool) -> None:
         """The broker's sockets are gone. With `lingers` what it has sent still arrives."""
@@ -113,7 +113,7 @@ class Network:
         for connection in list(listener.connections.values()):
             connection.alive = lingers
             connection.link.connection = None
-            self._scheduler.after(self._rng.uniform(0.01, 0.3), lambda connection=connection: self._notice_end(connection))  # type: ignore[misc]
+            self.scheduler.after(self._rng.uniform(0.01, 0.3), lambda connection=connection: self._notice_end(connection))  # type: ignore[misc]
 
     def _notice_end(self, connection: Connection) -> None:
         """The end of a connection is a packet too; who is cut off learns of it later."""
@@ -122,13 +122,13 @@ class Network:
         if self.weather.connects(connection.link.client, connection.listener.party):
             self._tell(connection.link, "disconnected")
         else:
-            self._scheduler.after(TRY_AGAIN, lambda: self._notice_end(connection))
+            self.scheduler.after(TRY_AGAIN, lambda: self._notice_end(connection))
 
     # --- carrying ----------------------------------------------------------------------------------------------------
 
     def carry_up(self, connection: Connection, frame: bytes) -> None:
         """A frame from whoever has connected to the broker."""
-        sent, listener = self._scheduler.now, connection.listener
+        sent, listener = self.scheduler.now, connection.listener
 
         def arrive() -> None:
             if connection.alive and listener.is_open:
@@ -150,8 +150,8 @@ class Network:
         self._carry(connection, connection.down, arrive)
 
     def _carry(self, connection: Connection, lane: Lane, arrive: Callable[[], None]) -> None:
-        lane.last = max(lane.last, self._scheduler.now + self.weather.delay())
-        self._scheduler.at(lane.last, lambda: self._arrive(connection, lane, arrive))
+        lane.last = max(lane.last, self.scheduler.now + self.weather.delay())
+        self.scheduler.at(lane.last, lambda: self._arrive(connection, lane, arrive))
 
     def _arrive(self, connection: Connection, lane: Lane, arrive: Callable[[], None]) -> None:
         if lane.stalled:
@@ -160,14 +160,14 @@ class Network:
             arrive()
         else:
             lane.stalled.append(arrive)
-            self._scheduler.after(TRY_AGAIN, lambda: self._repeat(connection, lane))
+            self.scheduler.after(TRY_AGAIN, lambda: self._repeat(connection, lane))
 
     def _repeat(self, connection: Connection, lane: Lane) -> None:
         """TCP tries again what was cut off."""
         if not connection.alive:
             lane.stalled.clear()
         elif not self.weather.passes(lane.sender, lane.receiver):
-            self._scheduler.after(TRY_AGAIN, lambda: self._repeat(connection, lane))
+            self.scheduler.after(TRY_AGAIN, lambda: self._repeat(connection, lane))
         else:
             stalled = list(lane.stalled)
             lane.stalled.clear()
@@ -183,7 +183,7 @@ class Network:
             if not self.weather.connects(listener.party, link.client):
                 continue
             for _ in range(self.weather.hint_copies()):
-                self._scheduler.after(self.weather.delay(), lambda link=link: self._hint(link, frame))  # type: ignore[misc]
+                self.scheduler.after(self.weather.delay(), lambda link=link: self._hint(link, frame))  # type: ignore[misc]
 
     def _hint(self, link: SimLink, frame: bytes) -> None:
         if not link.closed:

@@ -7,36 +7,18 @@ its address says that nobody listens there). The network may lie about the last 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
-from tests.sim.network import Network
-from tests.sim.scheduler import Scheduler
-from tests.sim.sockets import SimLink
+from zmqmq.shell.peers import Gone, PeerEvent, Refused, Up
+
+if TYPE_CHECKING:
+    from tests.sim.network import Network
+    from tests.sim.sockets import SimLink
 
 REDIAL = 0.1
 """Seconds between attempts to reach a peer that refuses."""
-
-
-class Up(NamedTuple):
-    """Connected."""
-
-    broker: str
-
-
-class Gone(NamedTuple):
-    """The connection has closed, and nobody knows why."""
-
-    broker: str
-
-
-class Refused(NamedTuple):
-    """Nobody listens at the peer's address: its process is dead."""
-
-    broker: str
-    endpoint: str
-
-
-PeerEvent = Up | Gone | Refused
+REPEAT_REFUSED = 1.0
+"""Seconds after which `connect` makes a refusal news again."""
 
 
 class Line:
@@ -46,28 +28,30 @@ class Line:
         self.broker = broker
         self.link = link
         self.is_up = False
-        self.was_refused = False
-        """Told already, since it was last connected."""
+        self.refused_at: float | None = None
+        """When that was told, since it was last connected."""
 
 
 class SimPeers:
     """All peers of one broker's process."""
 
-    def __init__(self, scheduler: Scheduler, network: Network, party: str) -> None:
+    def __init__(self, network: Network, party: str) -> None:
         self.party = party
-        self._scheduler = scheduler
         self._network = network
         self._lines: dict[str, Line] = {}
         self._events: list[PeerEvent] = []
         self._closed = False
 
-    def connect(self, broker_id: str, endpoint: str) -> None:
-        """Keeps a connection to the peer from now on; another endpoint replaces the one before."""
+    def connect(self, broker_id: str, endpoint: str) -> bool:
+        """Keeps a connection to the peer from now on; another endpoint replaces the one before, the same may be found to refuse once more."""
         line = self._lines.get(broker_id)
         if line is not None and line.link.endpoint == endpoint:
-            return
+            if line.refused_at is not None and self._network.scheduler.now >= line.refused_at + REPEAT_REFUSED:
+                line.refused_at = None
+            return True
         self.forget(broker_id)
         self._lines[broker_id] = Line(broker_id, self._dial(endpoint))
+        return True
 
     def _dial(self, endpoint: str) -> SimLink:
         link = self._network.dial(self.party, endpoint)
@@ -84,6 +68,20 @@ class SimPeers:
         line = self._lines.pop(broker_id, None)
         if line is not None:
             line.link.close()
+
+    def renew(self, broker_id: str) -> None:
+        """A fresh connection in place of one that has been silent for too long."""
+        line = self._lines.get(broker_id)
+        if line is not None:
+            if line.is_up:
+                line.is_up = False
+                self._events.append(Gone(line.broker))
+            self._redial(line, 0.0)
+
+    def is_up(self, broker_id: str) -> bool:
+        """Whether a frame would go through now."""
+        line = self._lines.get(broker_id)
+        return line is not None and line.is_up
 
     def send(self, broker_id: str, frame: bytes) -> None:
         """Drops the frame if the peer is not connected."""
@@ -125,15 +123,15 @@ class SimPeers:
                 self._refused(line)
             self._redial(line, REDIAL if trouble == "refused" else 0.0)
         if line.link.connection is not None and not line.is_up:
-            line.is_up, line.was_refused = True, False
+            line.is_up, line.refused_at = True, None
             self._events.append(Up(line.broker))
         elif line.link.connection is None and line.is_up:
             line.is_up = False  # it broke, and the socket connects again by itself
             self._events.append(Gone(line.broker))
 
     def _refused(self, line: Line) -> None:
-        if not line.was_refused:
-            line.was_refused = True
+        if line.refused_at is None:
+            line.refused_at = self._network.scheduler.now
             self._events.append(Refused(line.broker, line.link.endpoint))
 
     def _redial(self, line: Line, delay: float) -> None:
@@ -147,7 +145,7 @@ class SimPeers:
             if not self._closed and self._lines.get(line.broker) is line and line.link is link:
                 line.link = self._dial(endpoint)
 
-        self._scheduler.after(delay, again)
+        self._network.scheduler.after(delay, again)
 
     def close(self) -> None:
         """The process is gone, or stops."""

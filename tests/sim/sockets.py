@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from tests.sim.peers import SimPeers
+
 if TYPE_CHECKING:
     from tests.sim.network import Network
 
@@ -53,6 +55,7 @@ class SimTransport:
         self.connections: dict[bytes, Connection] = {}
         self.on_read: Callable[[bytes, float], None] = lambda address, sent: None
         self.on_send: Callable[[str, bytes], None] = lambda client, frame: None
+        self.peers = SimPeers(network, party)
         self._network = network
         network.listen(self)
 
@@ -79,6 +82,7 @@ class SimTransport:
 
     def close(self, linger: int = 0) -> None:
         self.is_open = False
+        self.peers.close()
         self._network.close_listener(self, linger > 0)
 
 

@@ -1,0 +1,215 @@
+"""The court: hears what happens to disks, to the tree and to sessions, and applies the rules of `tests.sim.verdicts` at once.
+
+What is *true* is known here only: the places in the tree as they are, not as some broker has read them, and the committed records of each
+partition, which only grow. A record becomes committed when a leader first says so; then it must be on the disks that count.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from tests.sim.copies import Copy, Entry, Key, Shelf
+from tests.sim.history import demand
+from tests.sim.verdicts import (
+    Life,
+    Stamps,
+    complete,
+    conditional,
+    confirmed,
+    deletion_is_right,
+    follows,
+    in_order_of_epochs,
+    in_session,
+    lawful,
+    matching,
+    members_are_complete,
+    one_leader,
+    promise_kept,
+    registered,
+    truncation,
+)
+from zmqmq.core import writes as w
+from zmqmq.core.model import TopicRecord
+from zmqmq.core.places import Place, quorum
+
+
+class PartitionTruth:
+    """One partition."""
+
+    def __init__(self) -> None:
+        self.committed: dict[int, Entry] = {}
+        self.end = 0
+        """Everything below is committed."""
+        self.place: Place | None = None
+        """None: not in the tree, or not any more."""
+        self.version = -1
+
+
+class Court:
+    """Keeps its own books of a whole cluster."""
+
+    def __init__(self) -> None:
+        self.shelves: dict[str, Shelf] = {}
+        self.partitions: dict[Key, PartitionTruth] = {}
+        self.topics: dict[int, TopicRecord] = {}
+        self.situations: Counter[str] = Counter()
+        self.expired: dict[int, float] = {}
+        """Session -> when the servers ended it."""
+        self.buried: set[Life] = set()
+        """Who was declared dead without being so."""
+        self.on_committed: Callable[[Key, Sequence[tuple[int, Entry]]], None] = lambda key, records: None
+        """Hears of records when they become committed."""
+        self._leaders: dict[tuple[Key, int], Life] = {}
+        self._stamps: Stamps = {}
+        self._delivered: dict[Key, int] = {}
+
+    def truth(self, key: Key) -> PartitionTruth:
+        """What is true of a partition."""
+        return self.partitions.setdefault(key, PartitionTruth())
+
+    def shelf(self, broker: str, storage_id: str) -> Shelf:
+        """The books of a new broker's disk."""
+        shelf = self.shelves[broker] = Shelf(broker, storage_id, self)
+        return shelf
+
+    def stored(self, broker: str, writes: Sequence[w.Write]) -> None:
+        """A transaction is on a broker's disk."""
+        for write in writes:
+            if isinstance(write, w.PutTopic):
+                self.topics[write.topic.topic_id] = write.topic
+        self.shelves[broker].committed(writes)
+
+    def copies(self, key: Key) -> dict[str, Copy]:
+        """All copies of a partition."""
+        return {broker: copy for broker, shelf in self.shelves.items() if (copy := shelf.copy(key)) is not None}
+
+    def needed(self, key: Key) -> int:
+        """In-sync replicas that a record needs."""
+        topic = self.topics.get(key[0])
+        return quorum(topic.replicas, topic.settings.min_in_sync) if topic is not None else 1
+
+    def _stale(self) -> set[str]:
+        return {broker for broker, shelf in self.shelves.items() if shelf.is_stale}
+
+    # --- disks (tests.sim.copies.Judge) ------------------------------------------------------------------------------
+
+    def appended(self, copy: Copy, offset: int, entry: Entry, before: tuple[int, Entry] | None) -> None:
+        matching(self._stamps, copy.key, offset, entry, before)
+
+    def truncated(self, copy: Copy, end: int, gone: dict[int, Entry]) -> None:
+        self.situations["truncated"] += bool(gone)
+        truncation(copy, gone, self.truth(copy.key).committed)
+
+    def dropped(self, copy: Copy, again: bool) -> None:
+        self.situations["snapshot installed" if again else "copy deleted"] += 1
+        if copy.broker not in self._stale():
+            deletion_is_right(copy, again, self.truth(copy.key).place)
+
+    def promise(self, copy: Copy, before: int) -> None:
+        promise_kept(copy, before)
+
+    def trimmed(self, copy: Copy, start: int) -> None:
+        truth = self.truth(copy.key)
+        demand(start <= truth.end or truth.place is None, "R8: records are deleted that are not committed", copy.broker, copy.key, start, truth.end)
+
+    # --- the tree ----------------------------------------------------------------------------------------------------
+
+    def place_written(self, key: Key, expected: int, version: int, place: Place, stepwise: bool = True) -> None:
+        """The tree holds another place of the partition. `stepwise`: what it became must follow from what it was."""
+        truth = self.truth(key)
+        before, needed = truth.place, self.needed(key)
+        lawful(key, place)
+        if before is not None:
+            conditional(key, expected, truth.version, version)
+            if stepwise:
+                follows(key, before, place, needed)
+        truth.place, truth.version = place, version
+        copies, stale = self.copies(key), self._stale()
+        members_are_complete(place, copies, stale, truth.committed)
+        if place.leader:
+            one_leader(self._leaders, key, place.epoch, (place.leader, place.leader_be))
+            if before is None or before.epoch != place.epoch:
+                self._elected(key, place, before, copies)
+
+    def _elected(self, key: Key, place: Place, before: Place | None, copies: dict[str, Copy]) -> None:
+        complete("R7", "a new leader", copies.get(place.leader), self.truth(key).committed)
+        if before is not None and before.leader != place.leader:
+            self.situations["leader changed"] += 1
+            self.situations["eligible one elected"] += before.in_sync(place.leader) is None
+
+    def place_deleted(self, key: Key) -> None:
+        """The partition is gone from the tree, with its topic."""
+        self.truth(key).place = None
+
+    def topic_written(self, record: TopicRecord) -> None:
+        """The tree holds this record of a topic."""
+        self.topics[record.topic_id] = record
+
+    def session_ended(self, session: int, now: float) -> None:
+        """The servers have ended a session: its silence was too long."""
+        self.expired.setdefault(session, now)
+
+    # --- brokers -----------------------------------------------------------------------------------------------------
+
+    def opened(self, key: Key, epoch: int, life: Life) -> None:
+        """A broker begins to lead: it has everything that was ever committed, on its disk."""
+        one_leader(self._leaders, key, epoch, life)
+        complete("R7", "a leader that opens", self.copies(key).get(life[0]), self.truth(key).committed)
+
+    def committed(self, broker: str, key: Key, upto: int) -> None:
+        """A leader counts everything below `upto` as committed."""
+        truth, copies = self.truth(key), self.copies(key)
+        if upto <= truth.end:
+            return
+        mine = copies.get(broker)
+        demand(mine is not None, "R9: a leader without a copy", broker, key)
+        assert mine is not None
+        fresh = {offset: mine.entries[offset] for offset in sorted(mine.entries) if truth.end <= offset < upto}
+        replicas = truth.place.replicas if truth.place is not None else [broker]
+        for offset, entry in fresh.items():
+            confirmed(key, offset, entry, replicas, copies, self.needed(key))
+        since, truth.end = truth.end, upto
+        truth.committed.update(fresh)
+        if truth.place is not None:
+            members_are_complete(truth.place, copies, self._stale(), truth.committed, since)
+        self.on_committed(key, list(fresh.items()))
+
+    def acts(self, life: Life, session: int, now: float, what: str) -> None:
+        """Something with an effect leaves a broker: a delivery or a confirmation."""
+        if life not in self.buried:
+            in_session(life[0], session, self.expired, now, what)
+
+    def delivers(self, life: Life, key: Key, epoch: int) -> None:
+        """A broker delivers a message of the partition as leader of an epoch."""
+        one_leader(self._leaders, key, epoch, life)
+        in_order_of_epochs(self._delivered, key, epoch, life in self.buried)
+
+    def role(self, broker: str, key: Key, role: str, be: int | None) -> None:
+        """After a turn: what the broker thinks it is to a partition, and in which registration."""
+        registered(broker, key, role, be)
+
+    # --- the good end ------------------------------------------------------------------------------------------------
+
+    def unwell(self) -> list[str]:
+        """What a healed cluster still lacks."""
+        missing: list[str] = []
+        for key, truth in sorted(self.partitions.items()):
+            place = truth.place
+            if place is None:
+                continue
+            if not place.leader:
+                missing.append(f"{key} has no leader")
+            if {member.broker for member in place.isr} != set(place.replicas):
+                missing.append(f"{key} has {[member.broker for member in place.isr]} in sync of {place.replicas}")
+            if place.adding or place.removing or place.elr:
+                missing.append(f"{key} is unfinished: {place}")
+        return missing
+
+    def agree(self) -> None:
+        """At the very end: all replicas hold the same committed records."""
+        for key, truth in self.partitions.items():
+            if truth.place is not None:
+                copies = self.copies(key)
+                for broker in truth.place.replicas:
+                    complete("R3", "a replica of a healed cluster", copies.get(broker), truth.committed)
