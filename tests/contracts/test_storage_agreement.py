@@ -26,6 +26,10 @@ STEPS = st.one_of(
     st.tuples(st.just("drop_dead"), NEAR, GROUPS),
     st.tuples(st.just("drop_group"), st.none(), GROUPS),
     st.tuples(st.just("trim"), st.integers(0, 60), st.none()),
+    st.tuples(st.just("truncate"), st.integers(1, 8), st.none()),
+    st.tuples(st.just("head"), st.integers(1, 4), st.integers(0, 3)),
+    st.tuples(st.just("replica"), st.integers(0, 6), st.booleans()),
+    st.tuples(st.just("matured"), st.none(), st.none()),
     st.tuples(st.just("skip"), st.integers(1, 5), st.none()),
     st.tuples(st.just("topic"), st.none(), st.none()),
     st.tuples(st.just("restart"), st.none(), st.none()),
@@ -39,6 +43,8 @@ class Script:
         self.next = 0
         self.time = 0.0
         self.other = 2
+        self.named_again = 0
+        self.held = 0
         self.messages_at: set[int] = set()
 
     def writes(self, step: str, first: Any, second: Any) -> list[w.Write]:
@@ -82,13 +88,34 @@ class Script:
     def trim(self, start: int, _: None) -> list[w.Write]:
         return [w.TrimLog(LOG, min(start, self.next))]
 
+    def truncate(self, back: int, _: None) -> list[w.Write]:
+        self.next = max(0, self.next - back)
+        self.messages_at = {offset for offset in self.messages_at if offset < self.next}
+        return [w.TruncateLog(LOG, self.next)]
+
+    def head(self, epoch: int, ahead: int) -> list[w.Write]:
+        return [w.PutEpoch(LOG, epoch, self.next), w.PutPromise(LOG, epoch), w.PutHead(LOG, epoch, 0, self.next + ahead, 0, 0, 0)]
+
+    def replica(self, start: int, again: bool) -> list[w.Write]:
+        """Another partition of the topic comes as a snapshot; the one before it goes."""
+        self.other += 1
+        self.held, before = self.other, self.held
+        dead_letters = [("g", 1, 2, "why", "who", 3.0, 0), ("g", 3, 2, "why", "who", 3.0, 1)]
+        tables = w.PutSnapshot(self.held, start, start, 1, 2, 0, [(1, 0), (3, 2)], [(4, 1, "[]", 2.5)], [("g", 3, "[]", "{}", "[]", 4, 2)], [], dead_letters)
+        drop = [w.DropLog(before)] if before else []
+        return [*drop, w.CreateLog(self.held, 1, "temp_1", 1 + again * 2), tables, messages(1, [b"a"], log_id=self.held), messages(3, [b"b"], log_id=self.held)]
+
+    def matured(self, _: None, __: None) -> list[w.Write]:
+        return [delayed(self._deliverable(1), None, time=self.time)]
+
     def skip(self, count: int, _: None) -> list[w.Write]:
         self._take(count)
         return []
 
     def topic(self, _: None, __: None) -> list[w.Write]:
         self.other += 1
-        drop = [w.DropTopic(self.other - 1)] if self.other > 3 else []
+        drop = [w.DropTopic(self.named_again)] if self.named_again else []
+        self.named_again = self.other
         return [*drop, topic(self.other, "again"), log(self.other, self.other, "again"), messages(0, [b"x"], log_id=self.other)]
 
 

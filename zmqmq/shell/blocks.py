@@ -136,8 +136,7 @@ def _column(column: Sequence[bytes | None]) -> list[bytes | None] | None:
 
 
 def _texts(headers: Sequence[bytes | None]) -> list[str | None] | None:
-    column = _column(headers)
-    return column and [None if text is None else text.decode() for text in column]
+    return [None if text is None else text.decode() for text in headers] if _column(headers) is not None else None
 
 
 def _block(rows: list[_Stored], dues: dict[int, float]) -> Block:

@@ -2,7 +2,7 @@
 
 Dropping a table visits all of its pages; for a log of many gigabytes that would stall the broker for seconds. So a large log is only renamed
 in the turn that deletes its topic, and the broker's upkeep deletes its rows bit by bit. The name says that it is to go, so
-a restart in between goes on sweeping.
+a restart in between goes on sweeping. A log with damaged pages cannot be visited: it is set aside for good, under a name that says so.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sqlite3
 import time
 
 from zmqmq.shell.log_tables import drop_log, quoted
+from zmqmq.shell.sqlite_errors import is_damaged
 
 MAX_DROP = 20_000
 """Offsets between a log's ends up to which its table is dropped at once."""
@@ -20,10 +21,20 @@ BUSY_BUDGET = 0.002
 IDLE_BUDGET = 0.02
 """Seconds per sweep."""
 PREFIX = "trash_"
+DAMAGED_PREFIX = "damaged_"
 
 
 def discard(connection: sqlite3.Connection, table: str, log_id: int) -> None:
     """Drops a log's table, or sets it aside for sweeping. Part of the caller's transaction."""
+    try:
+        _drop_or_rename(connection, table, log_id)
+    except sqlite3.DatabaseError as error:
+        if not (is_damaged(error) and connection.in_transaction):
+            raise
+        connection.execute(f"ALTER TABLE {quoted(table)} RENAME TO {DAMAGED_PREFIX}{log_id}")
+
+
+def _drop_or_rename(connection: sqlite3.Connection, table: str, log_id: int) -> None:
     name = quoted(table)
     ends = f"SELECT (SELECT max(offset) FROM {name}) - (SELECT min(offset) FROM {name})"  # each alone is one descent, both at once a scan
     (width,) = connection.execute(ends).fetchone()
@@ -48,7 +59,7 @@ class Sweeper:
             return
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            self._delete(self._tables[0], time.monotonic() + (IDLE_BUDGET if idle else BUSY_BUDGET))
+            self._delete_or_rename(self._tables[0], time.monotonic() + (IDLE_BUDGET if idle else BUSY_BUDGET))
             self._connection.execute("COMMIT")
         finally:
             if self._connection.in_transaction:
@@ -61,6 +72,14 @@ class Sweeper:
             found = self._connection.execute(f"SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB '{PREFIX}*' ORDER BY rowid")
             self._tables = [name for (name,) in found.fetchall()]
             self._known_schema = schema
+
+    def _delete_or_rename(self, table: str, until: float) -> None:
+        try:
+            self._delete(table, until)
+        except sqlite3.DatabaseError as error:
+            if not (is_damaged(error) and self._connection.in_transaction):
+                raise
+            self._connection.execute(f"ALTER TABLE {quoted(table)} RENAME TO {DAMAGED_PREFIX}{table.removeprefix(PREFIX)}")
 
     def _delete(self, table: str, until: float) -> None:
         statement = f"DELETE FROM {quoted(table)} WHERE offset IN (SELECT offset FROM {quoted(table)} ORDER BY offset LIMIT {STEP})"
