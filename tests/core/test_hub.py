@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.core.acts import Consumer, Producer
+from tests.core.acts import Consumer, Producer, queue_of
 from tests.core.world import World
 from zmqmq.core.commands import Beacon, Hello
 from zmqmq.core.hub import Hub
@@ -49,8 +49,12 @@ def test_who_leaves_is_not_woken() -> None:
 
 
 def test_nothing_is_offered_while_consumers_are_awaited() -> None:
-    hub = Hub(1, "t", "g")
-    hub.reclaim["c"] = 5.0
+    world = World()
+    producer, _ = Producer(world), Consumer(world, "c")
+    producer.send(b"a")
+    hub = world.node.context.hubs["t", "g"]
+    assert hub.offer() > 0
+    queue_of(world).reclaim["c"] = 5.0
     assert hub.offer() == 0
 
 

@@ -211,7 +211,7 @@ class Oracle:
 
     def note_dead(self) -> None:
         """Attempts run out inside the broker: its list of dead letters says which."""
-        for partition in self.world.node.catalogue.get("t").partitions:
+        for partition in self.world.node.catalogue.get("t").partitions.values():
             for row in self.world.storage.reader.dead(partition.log.log_id, "g", -1, 10_000):
                 self.dead.add((partition.number, row.offset))
                 self.holder.pop((partition.number, row.offset), None)
@@ -271,7 +271,7 @@ class Oracle:
     def replay(self) -> None:
         self.note_dead()
         self.world.ping(self.producer)
-        if not any(partition.queues for partition in self.world.node.catalogue.get("t").partitions):
+        if not any(partition.queues for partition in self.world.node.catalogue.get("t").partitions.values()):
             return
         self.world.ask(self.producer, Replay(self.world.next_id(), "t", "g"), Done)
         self.done -= self.dead

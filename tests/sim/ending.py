@@ -133,7 +133,7 @@ def _nothing_volatile(broker: Broker) -> None:
     for hub in context.hubs.values():
         _hub_is_empty(hub)
     for topic in broker.node.catalogue:
-        for partition in topic.partitions:
+        for partition in topic.partitions.values():
             _partition_is_empty(partition)
 
 
@@ -143,7 +143,7 @@ def _nothing_left(where: str, leftovers: dict[str, object]) -> None:
 
 
 def _hub_is_empty(hub: Hub) -> None:
-    left = {"sleepers": hub.sleepers, "woken": hub.woken, "subscribers": hub.subscribers, "reclaim": hub.reclaim}
+    left = {"sleepers": hub.sleepers, "woken": hub.woken, "subscribers": hub.subscribers}
     _nothing_left(f"the hub {hub.topic}/{hub.group}", left)
 
 

@@ -93,8 +93,9 @@ def nobody_waits_for_reports() -> list[Patch]:
 
     def hasty(self: Housekeeping) -> None:
         opened(self)
-        for hub in self.context.hubs.values():
-            hub.reclaim.clear()
+        for partition in self.catalogue.reclaiming:
+            for queue in partition.queues.values():
+                queue.reclaim.clear()
 
     return [(Housekeeping, "open", hasty)]
 

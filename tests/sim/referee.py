@@ -181,7 +181,7 @@ class Referee:
             self.situations["turn carried"] += 1
             return
         for topic in broker.node.catalogue:
-            for partition in topic.partitions:
+            for partition in topic.partitions.values():
                 _, log = self.history.log(topic.record.name, partition.number)
                 for name, queue in partition.queues.items():
                     self._figures(partition, queue, log, log.groups[name])

@@ -12,7 +12,7 @@ from zmqmq.core.commands import Produce
 from zmqmq.core.model import Limits
 from zmqmq.core.names import check_key
 from zmqmq.core.partition import Partition
-from zmqmq.errors import BadFrame, InvalidValue, MessageTooLarge, NotEnoughReplicas, TopicFull
+from zmqmq.errors import BadFrame, InvalidValue, MessageTooLarge, NotEnoughReplicas, Overloaded, TopicFull
 
 
 def check_batch(batch: Produce, limits: Limits) -> None:
@@ -50,13 +50,22 @@ def _check_sizes(batch: Produce, limits: Limits) -> None:
         raise MessageTooLarge(f"the batch has {total} bytes", hint=f"at most {limits.max_batch_bytes} are allowed, unless it is a single message")
 
 
-def check_room(partition: Partition, batch: Produce) -> None:
-    """Raises NotEnoughReplicas, or TopicFull when max_bytes is reached and nothing may be deleted."""
+def check_room(partition: Partition, batch: Produce, max_uncommitted: int) -> None:
+    """Raises NotEnoughReplicas, Overloaded when `max_uncommitted` records wait for followers, or TopicFull when max_bytes is reached and nothing
+    may be deleted."""
     settings = partition.topic.settings
-    if settings.min_in_sync > 1:
+    if partition.in_sync < partition.needed:
+        are = "replica is" if partition.in_sync == 1 else "replicas are"
         raise NotEnoughReplicas(
-            f"1 replica is in sync, {settings.min_in_sync} are asked for", hint="start more brokers or lower min_in_sync", topic=batch.topic
+            f"{partition.in_sync} {are} in sync, {partition.needed} are asked for",
+            hint="start more brokers or lower min_in_sync",
+            topic=batch.topic,
+            partition=batch.partition,
         )
+    waiting = partition.log.durable - partition.log.committed
+    if waiting >= max_uncommitted:
+        hint = "send again in a moment; if it stays so, look at the followers"
+        raise Overloaded(f"{waiting} records wait for the followers", hint=hint, topic=batch.topic, partition=batch.partition)
     if settings.max_bytes is None or settings.keep == "log":
         return
     size = sum(map(len, batch.values))

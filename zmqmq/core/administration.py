@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from zmqmq.core.admin_commands import AlterTopic, CreateTopic, DeleteGroup, DeleteTopic, Done, Purge, Replay, Seek
 from zmqmq.core.catalogue import Catalogue, Topic, with_changes
@@ -13,17 +13,20 @@ from zmqmq.core.operations import Buried, GroupDeleted, GroupMoved, Revived
 from zmqmq.core.partition import Partition
 from zmqmq.core.queue import Queue
 from zmqmq.core.sessions import Session
-from zmqmq.errors import InvalidValue, Overloaded, UnknownGroup
+from zmqmq.errors import NotLeader, Overloaded, UnknownGroup, ZmqmqError
 
 LETTERS_STEP = 10_000
 """Dead letters that one operation replays or purges."""
 
 
 def group_queues(topic: Topic, group: str) -> list[tuple[Partition, Queue]]:
-    """The group's queues; raises UnknownGroup."""
-    found = [(partition, queue) for partition in topic.partitions if (queue := partition.queues.get(group))]
+    """The group's queues on the partitions that are led here; raises UnknownGroup, or NotLeader when there is no such partition."""
+    partitions = topic.partitions.values()
+    found = [(partition, queue) for partition in partitions if (queue := partition.queues.get(group))]
+    if not partitions:
+        raise NotLeader("this broker leads no partition of the topic", hint="describe the topic again", topic=topic.record.name)
     if not found:
-        known = sorted({name for partition in topic.partitions for name in partition.queues})
+        known = sorted({name for partition in partitions for name in partition.queues})
         hint = f"known groups: {', '.join(known[:20])}" if known else "no consumer has ever joined one"
         raise UnknownGroup(f"the topic {topic.record.name!r} has no group {group!r}", hint=hint, topic=topic.record.name, group=group)
     return found
@@ -48,14 +51,18 @@ class Administration:
         self.context.after_turn.append(lambda: self.context.send(session, self.catalogue.describe(command.id, topic)))
 
     def delete_topic(self, session: Session, command: DeleteTopic) -> None:
-        """Consumers of the topic are told that it is gone."""
-        topic = self.catalogue.delete(command.topic)
-        for hub in [hub for (name, _), hub in self.context.hubs.items() if name == command.topic]:
+        topic = self.drop_topic(command.topic)
+        self._done(session, command.id, topic.count)
+
+    def drop_topic(self, name: str) -> Topic:
+        """The topic goes; its consumers are told."""
+        topic = self.catalogue.delete(name)
+        for hub in [hub for (known, _), hub in self.context.hubs.items() if known == name]:
             for subscriber in hub.subscribers.values():
                 details = {"topic": hub.topic, "group": hub.group}
                 self.context.send(subscriber, Refused(0, "UnknownTopic", f"the topic {hub.topic!r} was deleted", "", details))
             self.context.drop_hub(hub)
-        self._done(session, command.id, len(topic.partitions))
+        return topic
 
     def delete_group(self, session: Session, command: DeleteGroup) -> None:
         topic = self.catalogue.get(command.topic)
@@ -68,18 +75,20 @@ class Administration:
         for partition, queue in queues:
             queue.closing = True
             self.context.touch(partition).append_operation(GroupDeleted(command.group))
-        self._when_done(session, command.id, topic.partitions, 1)
+        self._when_done(session, command.id, [partition for partition, _ in queues], 1)
 
     def seek(self, session: Session, command: Seek) -> None:
         """Moves the group; the answer tells how many messages are before it now."""
         topic = self.catalogue.get(command.topic)
-        if command.partition is not None and not 0 <= command.partition < len(topic.partitions):
-            raise InvalidValue(f"there is no partition {command.partition}", hint=f"the topic has {len(topic.partitions)}", topic=command.topic)
+        if command.partition is not None:
+            self.catalogue.led(topic, command.partition)
         lag = 0
+        moved: dict[Partition, None] = {}
         for partition, queue in group_queues(topic, command.group):
             if command.partition in (None, partition.number):
                 lag += self._seek_one(self.context.touch(partition), queue, command)
-        self._when_done(session, command.id, topic.partitions, lag)
+                moved[partition] = None
+        self._when_done(session, command.id, moved, lag)
 
     def _seek_one(self, partition: Partition, queue: Queue, command: Seek) -> int:
         log, reader = partition.log, self.context.reader
@@ -111,22 +120,28 @@ class Administration:
     def replay(self, session: Session, command: Replay) -> None:
         """Dead letters go back into delivery."""
         count = 0
+        chosen: dict[Partition, None] = {}
         for partition, offsets in self._chosen(command):
             partition.append_operation(Revived(command.group, offsets))
             count += len(offsets)
-        self._when_done(session, command.id, self.catalogue.get(command.topic).partitions, count)
+            chosen[partition] = None
+        self._when_done(session, command.id, chosen, count)
 
     def purge(self, session: Session, command: Purge) -> None:
         """Dead letters go for good."""
         count = 0
+        chosen: dict[Partition, None] = {}
         for partition, offsets in self._chosen(command):
             partition.append_operation(Buried(command.group, offsets))
             count += len(offsets)
-        self._when_done(session, command.id, self.catalogue.get(command.topic).partitions, count)
+            chosen[partition] = None
+        self._when_done(session, command.id, chosen, count)
 
     def _chosen(self, command: Replay | Purge) -> Iterator[tuple[Partition, list[int]]]:
         """Dead letters that the request names, in steps; those that are none are passed over."""
         topic = self.catalogue.get(command.topic)
+        if command.partition is not None:
+            self.catalogue.led(topic, command.partition)
         wanted = set(command.offsets)
         for partition, queue in group_queues(topic, command.group):
             if command.partition not in (None, partition.number):
@@ -140,5 +155,8 @@ class Administration:
     def _done(self, session: Session, request: int, count: int) -> None:
         self.context.after_turn.append(lambda: self.context.send(session, Done(request, count)))
 
-    def _when_done(self, session: Session, request: int, partitions: list[Partition], count: int) -> None:
-        self.context.when_committed(partitions, lambda: self.context.send(session, Done(request, count)))
+    def _when_done(self, session: Session, request: int, partitions: Iterable[Partition], count: int) -> None:
+        def lost(error: ZmqmqError) -> None:
+            self.context.refuse(session.address, request, error)
+
+        self.context.when_committed(partitions, lambda: self.context.send(session, Done(request, count)), lost)

@@ -96,6 +96,7 @@ class Applier:
     def _member_left(self, operation: op.MemberLeft) -> None:
         if queue := self._queue(operation.group):
             queue.state.apply_left(operation)
+            queue.leaving.discard(operation.member)
             self.partition.writes.append(DropMember(self.partition.log.log_id, operation.group, operation.member))
 
     def _acked(self, operation: op.Acked) -> None:

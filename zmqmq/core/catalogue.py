@@ -1,4 +1,9 @@
-"""The topics of this broker: which there are, how they are made, changed and deleted."""
+"""The topics that this broker knows: which there are, how they are made, changed and deleted, and which partitions of them are led here.
+
+A broker that stands alone leads all partitions. In a cluster partitions come (`adopt`) and go (`withdraw` while it still answers for what it
+has accepted, `give_up` when it may say nothing any more); consumers are told by `Moved`, and whoever asks for one that is not here is
+told who leads it.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +11,13 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from zmqmq.core.commands import Described
+from zmqmq.core.commands import Described, Moved
 from zmqmq.core.context import Context
 from zmqmq.core.model import Placement, TopicRecord, TopicSettings
 from zmqmq.core.names import check_name
 from zmqmq.core.partition import Partition
 from zmqmq.core.writes import CreateLog, DropTopic, LogState, PutTopic
-from zmqmq.errors import InvalidName, InvalidValue, Overloaded, TopicExists, UnknownTopic
+from zmqmq.errors import InvalidName, InvalidValue, NotLeader, Overloaded, TopicExists, UnknownTopic, ZmqmqError
 
 PARTITIONS_MAX = 1_000
 """Partitions of one topic."""
@@ -25,9 +30,21 @@ IDS_PER_INCARNATION = 1 << 20
 class Topic:
     """A topic with the partitions that this broker leads."""
 
-    def __init__(self, record: TopicRecord, partitions: list[Partition]) -> None:
+    def __init__(self, record: TopicRecord) -> None:
         self.record = record
-        self.partitions = partitions
+        self.partitions: dict[int, Partition] = {}
+        """Those that are led here, by number, ascending."""
+
+    @property
+    def count(self) -> int:
+        """Partitions of the topic, wherever they are led."""
+        return self.record.partitions
+
+    def put(self, partition: Partition) -> None:
+        """The partition is led here."""
+        found = {**self.partitions, partition.number: partition}
+        self.partitions.clear()  # hubs share the table
+        self.partitions.update(sorted(found.items()))
 
 
 class Catalogue:
@@ -37,6 +54,8 @@ class Catalogue:
         self.context = context
         self._topics: dict[str, Topic] = {}
         self._folded: dict[str, str] = {}  # names in lower case
+        self.reclaiming: dict[Partition, None] = {}
+        """Partitions with members that have not reported yet."""
         self._last_id = context.settings.incarnation * IDS_PER_INCARNATION
 
     def __iter__(self) -> Iterator[Topic]:
@@ -50,6 +69,7 @@ class Catalogue:
 
     @property
     def partitions(self) -> int:
+        """Partitions that are led here."""
         return sum(len(topic.partitions) for topic in self._topics.values())
 
     def open(self) -> None:
@@ -58,8 +78,9 @@ class Catalogue:
         for state in self.context.reader.logs():
             logs.setdefault(state.topic_id, []).append(state)
         for record in self.context.reader.topics():
-            states = sorted(logs.get(record.topic_id, ()), key=lambda state: state.partition)
-            self._add(Topic(record, [self._open_partition(record, state) for state in states]))
+            topic = self._add(Topic(record))
+            for state in logs.get(record.topic_id, ()):
+                topic.put(self._open_partition(record, state))
 
     def _open_partition(self, record: TopicRecord, state: LogState) -> Partition:
         context = self.context
@@ -84,6 +105,18 @@ class Catalogue:
             raise UnknownTopic(f"there is no topic {name!r}", hint="create it, or switch topics.auto_create on", topic=name)
         return topic
 
+    def led(self, topic: Topic, number: int) -> Partition:
+        """One partition; raises InvalidValue if there is none of that number, NotLeader if it is not led here."""
+        partition = topic.partitions.get(number)
+        if partition is not None:
+            return partition
+        name = topic.record.name
+        if not 0 <= number < topic.count:
+            raise InvalidValue(f"there is no partition {number}", hint=f"the topic has {topic.count}", topic=name)
+        leader, endpoint, _ = self.context.leader_of(topic.record.topic_id, number)
+        where = {"leader": leader, "endpoint": endpoint} if leader else {}
+        raise NotLeader("this broker does not lead the partition", hint="describe the topic again", topic=name, partition=number, **where)
+
     def get_or_create(self, name: str, create: bool) -> Topic:
         """The topic, made with the defaults when that is wanted and allowed."""
         if name in self._topics or not (create and self.context.settings.auto_create):
@@ -97,16 +130,19 @@ class Catalogue:
         self._check_numbers(partitions, replicas)
         existing = self._topics.get(name)
         if existing is not None:
-            if (len(existing.partitions), existing.record.settings) != (partitions, settings):
+            if (existing.count, existing.record.settings) != (partitions, settings):
                 raise TopicExists(f"the topic {name!r} exists with other settings", hint="alter it, or delete it first", topic=name)
             return existing
         if twin := self._folded.get(name.lower()):
             raise InvalidName(f"the topic {name!r} differs from {twin!r} only in case", hint="choose another name", topic=name)
         self._check_space(partitions)
-        record = TopicRecord(self._next_id(), name, partitions, replicas, settings, self.context.wall)
+        record = TopicRecord(self.next_id(), name, partitions, replicas, settings, self.context.wall)
         self.context.writes.append(PutTopic(record))
         self.context.note("topic created", topic=name, partitions=partitions)
-        return self._add(Topic(record, [self._create_partition(record, number) for number in range(partitions)]))
+        topic = self._add(Topic(record))
+        for number in range(partitions):
+            topic.put(self._create_partition(record, number))
+        return topic
 
     def _check_numbers(self, partitions: int, replicas: int) -> None:
         if not 1 <= partitions <= PARTITIONS_MAX:
@@ -121,13 +157,14 @@ class Catalogue:
         if self.partitions + partitions > settings.max_partitions:
             raise Overloaded(f"the broker has {self.partitions} partitions", hint=f"at most {settings.max_partitions} are allowed")
 
-    def _next_id(self) -> int:
+    def next_id(self) -> int:
+        """A number for a topic or a log that was never used before on this store."""
         self._last_id += 1
         return self._last_id
 
     def _create_partition(self, record: TopicRecord, number: int) -> Partition:
         context = self.context
-        log_id = self._next_id()
+        log_id = self.next_id()
         context.writes.append(CreateLog(log_id, record.topic_id, record.name, number))
         state = LogState(log_id, record.topic_id, number, 0, 0, 0, 0, 0, 0, 0, (), (), (), ())
         partition = Partition(record, number, state, context.settings.group_limits, context.random)
@@ -139,7 +176,7 @@ class Catalogue:
         topic = self.get(name)
         settings = with_changes(name, topic.record.settings, changes)
         topic.record = msgspec.structs.replace(topic.record, settings=settings)
-        for partition in topic.partitions:
+        for partition in topic.partitions.values():
             partition.set_topic(topic.record)
         self.context.writes.append(PutTopic(topic.record))
         return topic
@@ -149,7 +186,7 @@ class Catalogue:
         topic = self.get(name)
         del self._topics[name]
         del self._folded[name.lower()]
-        for partition in topic.partitions:
+        for partition in topic.partitions.values():
             partition.drop_appends(UnknownTopic(f"the topic {name!r} was deleted", topic=name))
             partition.closed = True
             self.context.touched.pop(partition, None)
@@ -160,12 +197,60 @@ class Catalogue:
 
     def describe(self, request: int, topic: Topic) -> Described:
         """The answer that tells clients where the partitions are."""
-        settings = self.context.settings
-        placements = [
-            Placement(partition.number, partition.log.epoch, settings.broker_id, settings.endpoint) for partition in topic.partitions
-        ]
         record = topic.record
+        placements = [self._placement(topic, number) for number in range(topic.count)]
         return Described(request, record.name, record.topic_id, record.replicas, placements, record.settings, record.created)
+
+    def _placement(self, topic: Topic, number: int) -> Placement:
+        partition, settings = topic.partitions.get(number), self.context.settings
+        if partition is not None:
+            return Placement(number, partition.log.epoch, settings.broker_id, settings.endpoint)
+        leader, endpoint, epoch = self.context.leader_of(topic.record.topic_id, number)
+        return Placement(number, epoch, leader, endpoint)
+
+    # --- partitions that come and go -------------------------------------------------------------------------------
+
+    def know(self, record: TopicRecord) -> Topic:
+        """The topic exists in the cluster, with these settings, whether any of it is led here or not."""
+        topic = self._topics.get(record.name)
+        if topic is None or topic.record.topic_id != record.topic_id:
+            return self._add(Topic(record))
+        if topic.record != record:
+            topic.record = record
+            for partition in topic.partitions.values():
+                partition.set_topic(record)
+            self._tell_moved(topic)  # there may be more partitions
+        return topic
+
+    def adopt(self, record: TopicRecord, partition: Partition) -> Topic:
+        """Clients find this partition here from now on."""
+        topic = self.know(record)
+        topic.put(partition)
+        for group in partition.queues:
+            self.context.hub(record.name, group, topic.partitions)
+        self.context.touch(partition)
+        self._tell_moved(topic)
+        return topic
+
+    def withdraw(self, record: TopicRecord, partition: Partition) -> None:
+        """Clients do not find this partition here any more; what it has accepted is still confirmed when it is committed."""
+        topic = self._topics.get(record.name)
+        if topic is not None and topic.partitions.get(partition.number) is partition:
+            del topic.partitions[partition.number]
+            self._tell_moved(topic)
+
+    def give_up(self, record: TopicRecord, partition: Partition, error: ZmqmqError) -> None:
+        """The leadership is lost: whoever waits for a commit is told `error`, and clients look elsewhere."""
+        self.withdraw(record, partition)
+        partition.abandon(error)
+        self.reclaiming.pop(partition, None)
+        self.context.touched.pop(partition, None)
+
+    def _tell_moved(self, topic: Topic) -> None:
+        """Consumers of the topic that are connected here should look again where its partitions are."""
+        hubs = [hub for (name, _), hub in self.context.hubs.items() if name == topic.record.name]
+        for session in {client: session for hub in hubs for client, session in hub.subscribers.items()}.values():
+            self.context.send(session, Moved(topic.record.name))
 
 
 def with_changes(name: str, settings: TopicSettings, changes: Mapping[str, str | int | float | None]) -> TopicSettings:

@@ -10,14 +10,14 @@ from zmqmq.core.context import Context
 from zmqmq.core.dispatch import Pull as QueuePull
 from zmqmq.core.dispatch import grant
 from zmqmq.core.hub import Hub
-from zmqmq.core.model import Row
+from zmqmq.core.lots import lot_of, with_offsets
 from zmqmq.core.names import check_name
 from zmqmq.core.operations import GroupCreated, MemberJoined, MemberLeft
 from zmqmq.core.partition import Partition
 from zmqmq.core.queue import Queue, Recall
 from zmqmq.core.reclaim import reclaim, release_absent
 from zmqmq.core.sessions import Session
-from zmqmq.errors import InvalidValue, Overloaded, UnknownGroup
+from zmqmq.errors import InvalidValue, NotLeader, Overloaded, UnknownGroup, ZmqmqError
 
 SUBSCRIPTIONS_MAX = 1_000
 """Topics that one session may subscribe to."""
@@ -38,17 +38,14 @@ class Consumers:
     def subscribe(self, session: Session, command: Subscribe) -> None:
         """Joins the group; the answer follows when the membership is committed on every partition."""
         check_name("group", command.group)
-        if len(session.queues) >= SUBSCRIPTIONS_MAX:
-            raise Overloaded(f"the session has {len(session.queues)} subscriptions", hint="use another consumer for further topics")
         topic = self.catalogue.get_or_create(command.topic, command.create)
-        for held in command.held:
-            if not 0 <= held.partition < len(topic.partitions):
-                raise InvalidValue(f"there is no partition {held.partition}", hint=f"the topic has {len(topic.partitions)}", topic=command.topic)
+        partitions = self._named(topic, command)
         hub = self._hub(topic, command.group)
-        for partition in topic.partitions:
+        if len(session.queues) >= SUBSCRIPTIONS_MAX and hub.number not in session.queues:
+            raise Overloaded(f"the session has {len(session.queues)} subscriptions", hint="use another consumer for further topics")
+        for partition in partitions:
             self._join(self.context.touch(partition), session, command)
-        leases = self._reclaim(session, topic, command)
-        hub.reclaim.pop(session.client_id, None)  # it has reported: what it holds is in the book
+        leases = self._reclaim(session, partitions, command)
 
         def joined() -> None:
             if self.context.hub_numbers.get(hub.number) is not hub:
@@ -58,11 +55,35 @@ class Consumers:
             if session.leaving:  # it left before its subscription was committed
                 self._undo_join(hub, session)
                 return
-            hub.subscribers[session.client_id] = session
-            session.queues[hub.number] = None
-            self.context.send(session, Subscribed(command.id, hub.number, command.topic, command.group, leases))
+            self._joined(session, hub, partitions, command, leases)
 
-        self.context.when_committed(topic.partitions, joined)
+        self.context.when_committed(partitions, joined)
+
+    def _joined(self, session: Session, hub: Hub, partitions: Iterable[Partition], command: Subscribe, leases: Iterable[KeptLease]) -> None:
+        """The membership is committed; partitions that are not led here any more are left out of the answer."""
+        here = [partition for partition in partitions if hub.partitions.get(partition.number) is partition]
+        if not here:
+            error = NotLeader("the partitions are led elsewhere by now", hint="describe the topic again", topic=command.topic)
+            self.context.refuse(session.address, command.id, error)
+            return
+        hub.subscribers[session.client_id] = session
+        session.queues.setdefault(hub.number)
+        for partition in here:
+            partition.queues[command.group].consumers.add(session.client_id)
+        numbers = [partition.number for partition in here]
+        kept = [lease for lease in leases if lease.partition in numbers]
+        self.context.send(session, Subscribed(command.id, hub.number, command.topic, command.group, kept, numbers))
+
+    def _named(self, topic: Topic, command: Subscribe) -> list[Partition]:
+        """Those of the named partitions that are led here; raises InvalidValue, or NotLeader when none of them is."""
+        wanted = range(topic.count) if command.partitions is None else sorted(set(command.partitions))
+        for number in [*wanted, *(held.partition for held in command.held)]:
+            if not 0 <= number < topic.count:
+                raise InvalidValue(f"there is no partition {number}", hint=f"the topic has {topic.count}", topic=command.topic)
+        here = [partition for number in wanted if (partition := topic.partitions.get(number)) is not None]
+        if not here:
+            raise NotLeader("this broker leads none of the partitions", hint="describe the topic again", topic=command.topic)
+        return here
 
     def _undo_join(self, hub: Hub, session: Session) -> None:
         """Takes a membership back, unless a newer session of the same client has taken it over."""
@@ -84,14 +105,20 @@ class Consumers:
             partition.append_operation(GroupCreated(command.group, position))
         elif queue.closing:
             raise Overloaded("the group is being deleted", hint="subscribe again in a moment", topic=command.topic, group=command.group)
-        if queue is None or session.client_id not in queue.state.members:
+        if queue is None or not queue.is_member(session.client_id):
             partition.append_operation(MemberJoined(command.group, session.client_id, session.timeout))
+        if queue is not None:
+            queue.leaving.discard(session.client_id)
+            queue.reclaim.pop(session.client_id, None)  # it reports right now
 
-    def _reclaim(self, session: Session, topic: Topic, command: Subscribe) -> list[KeptLease]:
-        self._release_absent(session, topic, command)
+    def _reclaim(self, session: Session, partitions: Iterable[Partition], command: Subscribe) -> list[KeptLease]:
+        self._release_absent(session, partitions, command)
         answers: list[KeptLease] = []
+        by_number = {partition.number: partition for partition in partitions}
         for held in command.held:
-            partition = topic.partitions[held.partition]
+            partition = by_number.get(held.partition)
+            if partition is None:
+                continue  # another broker knows
             queue = partition.queues.get(command.group)
             if queue is None:
                 answers.append(KeptLease(held.partition, held.epoch, held.lease, partition.log.epoch, 0, [], []))
@@ -99,8 +126,8 @@ class Consumers:
             answers.append(reclaim(partition, queue, queue.book.holder(session.client_id), held, self.context.reader, self.context.now))
         return answers
 
-    def _release_absent(self, session: Session, topic: Topic, command: Subscribe) -> None:
-        for partition in topic.partitions:
+    def _release_absent(self, session: Session, partitions: Iterable[Partition], command: Subscribe) -> None:
+        for partition in partitions:
             queue = partition.queues.get(command.group)
             if queue is not None and (holder := queue.book.holders.get(session.client_id)):
                 here = [held for held in command.held if (held.partition, held.epoch) == (partition.number, partition.log.epoch)]
@@ -114,7 +141,7 @@ class Consumers:
             hub = self.context.hub_numbers.get(number)
             if hub is not None:
                 self._leave(session, hub, crashed, reason)
-                concerned += hub.partitions
+                concerned += hub.partitions.values()
         self.context.pullers.pop(session.client_id, None)
         return concerned
 
@@ -125,13 +152,18 @@ class Consumers:
 
     def dismiss(self, hub: Hub, member: str, crashed: bool, reason: str) -> None:
         """The member holds nothing any more, and the log says so."""
-        for partition in hub.partitions:
-            queue = partition.queues.get(hub.group)
-            if queue is not None:
-                self.context.touch(partition)
-                queue.leave(member, self.context.wall, crashed, reason)
-                if member in queue.state.members:
-                    partition.append_operation(MemberLeft(hub.group, member))
+        for partition in hub.partitions.values():
+            self.dismiss_from(partition, hub.group, member, crashed, reason)
+
+    def dismiss_from(self, partition: Partition, group: str, member: str, crashed: bool, reason: str) -> None:
+        """The member holds nothing of this partition any more."""
+        queue = partition.queues.get(group)
+        if queue is not None:
+            self.context.touch(partition)
+            queue.leave(member, self.context.wall, crashed, reason)
+            if queue.is_member(member):
+                partition.append_operation(MemberLeft(group, member))
+                queue.leaving.add(member)
 
     def _subscribed(self, session: Session, number: int) -> Hub:
         hub = self.context.hub_numbers.get(number)
@@ -193,7 +225,7 @@ class Consumers:
             self._after_reading(partition, queue)
             if rows:
                 lease = grant(request, rows, self.context.now)
-                lots.append(_lot(hub.number, partition, queue, lease.number, rows))
+                lots.append(lot_of(hub.number, partition, queue, lease.number, rows))
                 credit -= len(rows)
                 left -= sum(len(row.value) for row in rows)
         return lots, unfinished
@@ -206,9 +238,9 @@ class Consumers:
             session.queues[number] = session.queues.pop(number)  # the next pull begins with the next hub
         for number in numbers:
             hub = self.context.hub_numbers[number]
-            if hub.reclaim:
-                continue
             for partition, queue in hub.queues():
+                if queue.reclaim or session.client_id not in queue.consumers:
+                    continue
                 holder = queue.book.holders.get(session.client_id)
                 if queue.offer(partition.log.committed) or queue.retries or (holder and holder.more):
                     candidates.append((hub, partition, queue))
@@ -224,7 +256,7 @@ class Consumers:
         total = 0
         for number in session.queues:
             hub = self.context.hub_numbers[number]
-            for partition in hub.partitions:
+            for partition in hub.partitions.values():
                 queue = partition.queues.get(hub.group)
                 if queue is not None and (holder := queue.book.holders.get(session.client_id)):
                     total += holder.held
@@ -241,23 +273,22 @@ class Consumers:
             concerned[self.context.touch(partition)] = None
             late = self._settle_one(session, hub, partition, settlement)
             if late is None or late:
-                lost.append(_with_offsets(settlement, late))
-        self.context.when_committed(concerned, lambda: self.context.send(session, Settled(command.id, lost)))
+                lost.append(with_offsets(settlement, late))
+
+        def not_here(error: ZmqmqError) -> None:
+            self.context.refuse(session.address, command.id, error)
+
+        self.context.when_committed(concerned, lambda: self.context.send(session, Settled(command.id, lost)), not_here)
 
     def _checked(self, session: Session, settlement: Settlement) -> tuple[Hub, Partition]:
-        """What the settlement is about; raises UnknownGroup or InvalidValue."""
+        """What the settlement is about; raises UnknownGroup, InvalidValue or NotLeader."""
         hub = self._subscribed(session, settlement.queue)
         longest = self.context.settings.limits.max_delay
         if settlement.delay is not None and not 0 <= settlement.delay <= longest:
             raise InvalidValue(f"the delay is {settlement.delay} s", hint=f"allowed are 0 to {longest:g} s")
         if len(settlement.reason) > REASON_LENGTH_MAX:
             raise InvalidValue(f"the reason has {len(settlement.reason)} characters", hint=f"at most {REASON_LENGTH_MAX} are allowed")
-        return hub, self._partition(hub, settlement.partition)
-
-    def _partition(self, hub: Hub, number: int) -> Partition:
-        if not 0 <= number < len(hub.partitions):
-            raise InvalidValue(f"there is no partition {number}", hint=f"the topic has {len(hub.partitions)}", topic=hub.topic)
-        return hub.partitions[number]
+        return hub, self.catalogue.led(self.catalogue.get(hub.topic), settlement.partition)
 
     def _settle_one(self, session: Session, hub: Hub, partition: Partition, settlement: Settlement) -> list[int] | None:
         """Settles what the session still holds of it; returns the offsets that it does not hold (None: the whole lease)."""
@@ -296,7 +327,7 @@ class Consumers:
         for partition in partitions:
             for group, queue in partition.queues.items():
                 hub = self.context.hubs.get((partition.topic.name, group))
-                if hub is None or not hub.subscribers or hub.reclaim:
+                if hub is None or not hub.subscribers or queue.reclaim:
                     continue
                 if count := queue.offer(partition.log.committed):
                     self._wake(hub, count)
@@ -309,30 +340,3 @@ class Consumers:
         if hub.waiting_since is None:
             hub.waiting_since = self.context.now
         self.context.publishes += [WAKE + session.wake_name for session in hub.wake(count)]
-
-
-def _with_offsets(settlement: Settlement, offsets: list[int] | None) -> Settlement:
-    return Settlement(
-        settlement.queue, settlement.partition, settlement.epoch, settlement.lease, settlement.outcome, offsets, settlement.delay, settlement.reason
-    )
-
-
-def _lot(number: int, partition: Partition, queue: Queue, lease: int, rows: list[Row]) -> Lot:
-    """Rows as columns; columns without content travel as None."""
-    offsets, times, keys, headers, values, crcs = map(list, zip(*rows, strict=True))
-    count = len(rows)
-    state = queue.state
-    attempts = [state.attempts(offset) + 1 for offset in offsets] if state.failures else None
-    return Lot(
-        number,
-        partition.number,
-        partition.log.epoch,
-        lease,
-        offsets,
-        times,
-        values,
-        crcs,
-        keys if keys.count(None) < count else None,
-        headers if headers.count(None) < count else None,
-        attempts,
-    )

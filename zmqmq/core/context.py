@@ -35,6 +35,8 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_sessions: int = 10_000
     max_topics: int = 10_000
     max_partitions: int = 20_000
+    max_uncommitted: int = 200_000
+    """Records of a partition on this broker's disk that its followers do not have; beyond it no more messages are accepted."""
     max_groups: int = 1_000
     """Groups per topic."""
     beacon_interval: float = 1.0
@@ -124,8 +126,12 @@ class Context:
     def refuse(self, address: bytes, request: int, error: ZmqmqError) -> None:
         self.sends.append((address, Refused(request, error.code, error.message, error.hint, error.details)))
 
-    def when_committed(self, partitions: Iterable[Partition], then: Callable[[], None]) -> None:
-        """Calls `then` when what these partitions have appended so far is committed on all of them."""
+    def when_committed(
+        self, partitions: Iterable[Partition], then: Callable[[], None], lost: Callable[[ZmqmqError], None] | None = None
+    ) -> None:
+        """Calls `then` when what these partitions have appended so far is committed on all of them.
+
+        If the leadership of one ends before, `lost` is called instead, once; None: those that remain are enough."""
         waiting = list(partitions)
         left = len(waiting)
         if not left:
@@ -138,8 +144,16 @@ class Context:
             if left == 0:
                 then()
 
+        def not_here(error: ZmqmqError) -> None:
+            nonlocal left
+            if lost is None:
+                one_less()
+            elif left > 0:
+                left = -1
+                lost(error)
+
         for partition in waiting:
-            self.touch(partition).after_commit(one_less)
+            self.touch(partition).after_commit(one_less, not_here)
 
     def drop_hub(self, hub: Hub) -> None:
         """The topic or the group is gone; nobody may refer to the hub any more."""
@@ -148,7 +162,7 @@ class Context:
         self.hubs.pop((hub.topic, hub.group), None)
         self.hub_numbers.pop(hub.number, None)
 
-    def hub(self, topic: str, group: str, partitions: list[Partition]) -> Hub:
+    def hub(self, topic: str, group: str, partitions: dict[int, Partition]) -> Hub:
         """The hub of a group on a topic, a new one if need be."""
         hub = self.hubs.get((topic, group))
         if hub is None:

@@ -25,9 +25,9 @@ def explain(hub: Hub, partition: Partition, queue: Queue, wall: float, now: floa
     """All reasons of one partition. `names` tells people's names for client ids."""
     number = partition.number
     reasons: list[Reason] = []
-    if hub.reclaim:
-        until = wall + max(hub.reclaim.values()) - now
-        text = f"{len(hub.reclaim)} consumers known from before the restart have not reported; waiting until {clock(until)}"
+    if queue.reclaim:
+        until = wall + max(queue.reclaim.values()) - now
+        text = f"{len(queue.reclaim)} consumers known from before the restart have not reported; waiting until {clock(until)}"
         reasons.append(Reason(number, "reclaiming", text, queue.state.lag, until=until))
     if queue.state.lag and not hub.subscribers:
         reasons.append(Reason(number, "no_consumer", f"{queue.state.lag} messages wait and no consumer is connected", queue.state.lag))
@@ -36,7 +36,7 @@ def explain(hub: Hub, partition: Partition, queue: Queue, wall: float, now: floa
         reasons.append(Reason(number, "full_window", text, queue.state.lag))
     reasons += _retries(number, queue, wall)
     reasons += _held(number, queue, wall, now, names)
-    if (offer := queue.offer(partition.log.committed)) and hub.subscribers and not hub.reclaim:
+    if (offer := queue.offer(partition.log.committed)) and hub.subscribers and not queue.reclaim:
         reasons.append(Reason(number, "ready", f"about {offer} messages are ready; they go out with the next pull of a consumer", offer))
     if partition.delayed:
         due = partition.next_due if wall < partition.next_due < float("inf") else None

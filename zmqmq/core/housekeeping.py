@@ -55,14 +55,20 @@ class Housekeeping:
         self._next_expiry = 0.0
 
     def open(self) -> None:
-        """Members known from before must report before their groups go on: they may hold leases."""
+        """Time begins, for all partitions that are led from the start."""
         self._next_expiry = self.context.now + EXPIRY_INTERVAL
         for topic in self.catalogue:
-            for partition in topic.partitions:
-                for group, queue in partition.queues.items():
-                    hub = self.context.hub(topic.record.name, group, topic.partitions)
-                    for member, timeout in queue.state.members.items():
-                        hub.reclaim[member] = self.context.now + timeout
+            for partition in topic.partitions.values():
+                for group in partition.queues:
+                    self.context.hub(topic.record.name, group, topic.partitions)
+                partition.expect_members(self.context.now)
+                self.begin_leading(partition)
+
+    def begin_leading(self, partition: Partition) -> None:
+        """Watches over the members that this partition expects to report, and over what is due on it."""
+        if partition.is_reclaiming():
+            self.catalogue.reclaiming[partition] = None
+        self.context.touch(partition)
 
     # --- deadlines -------------------------------------------------------------------------------------------------
 
@@ -102,7 +108,8 @@ class Housekeeping:
     def tick(self) -> None:
         for partition in self._due.take_due(self.context.wall):
             self._scheduled.pop(partition, None)
-            self._mature(partition)
+            if not partition.closed:
+                self._mature(partition)
         if self.context.now >= self._next_sweep:
             self._next_sweep = self.context.now + SWEEP_INTERVAL
             self._sweep()
@@ -157,12 +164,16 @@ class Housekeeping:
     def _sweep_reclaims(self) -> None:
         """Members that did not report in time are gone; when all have, the group goes on."""
         pause = self.context.sessions.paused
-        for hub in self.context.hubs.values():
-            if pause:  # nobody could report while we slept
-                hub.reclaim = {member: until + pause for member, until in hub.reclaim.items()}
-            for member in [member for member, until in hub.reclaim.items() if until <= self.context.now]:
-                del hub.reclaim[member]
-                self.consumers.dismiss(hub, member, crashed=True, reason="did not report after the broker's restart")
+        reclaiming = self.catalogue.reclaiming
+        for partition in list(reclaiming):
+            for group, queue in partition.queues.items():
+                if pause:  # nobody could report while we slept
+                    queue.reclaim = {member: until + pause for member, until in queue.reclaim.items()}
+                for member in [member for member, until in queue.reclaim.items() if until <= self.context.now]:
+                    reason = "did not report after the broker's restart"
+                    self.consumers.dismiss_from(partition, group, member, crashed=True, reason=reason)
+            if partition.closed or not partition.is_reclaiming():
+                del reclaiming[partition]
 
     def _sweep_leases(self) -> None:
         for hub in self.context.hubs.values():
@@ -237,7 +248,7 @@ class Housekeeping:
     def _expire_producers(self) -> None:
         settings = self.context.settings
         for topic in self.catalogue:
-            for partition in topic.partitions:
+            for partition in topic.partitions.values():
                 expired = partition.producers.expired(self.context.wall - settings.producer_idle_max, settings.max_producers)
                 if expired:
                     self.context.touch(partition).expire_producers(expired[:REVIVE_STEP])
@@ -245,7 +256,7 @@ class Housekeeping:
     def snapshot_all(self) -> None:
         """Writes everything down, for a clean stop."""
         for topic in self.catalogue:
-            for partition in topic.partitions:
+            for partition in topic.partitions.values():
                 if partition.is_dirty():
                     self.context.touch(partition).snapshot()
 

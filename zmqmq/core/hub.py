@@ -1,4 +1,4 @@
-"""A group on a topic, as this broker serves it: the queues of all partitions it leads, and the consumers that sleep.
+"""A group on a topic, as this broker serves it: the queues of those partitions that it leads, and the consumers that sleep.
 
 Who pulls and gets nothing goes to sleep. News wakes as many sleepers as there are messages, the longest asleep first, each by its
 own wake-up. A wake-up may be lost and a woken consumer may have hung, so what is still there at the next beacon is announced to
@@ -28,26 +28,28 @@ class Hub:
         self.sleepers: dict[str, Session] = {}  # insertion order: the longest asleep first
         self.woken: dict[str, Session] = {}
         self.subscribers: dict[str, Session] = {}
-        self.partitions: list[Partition] = []
-        self.reclaim: dict[str, float] = {}
-        """Members that have not reported since this broker began to lead, and until when they may."""
+        self.partitions: dict[int, Partition] = {}
+        """The topic's partitions that are led here, by number: the topic's own table."""
         self._turn = 0
 
     def queues(self) -> Iterator[tuple[Partition, Queue]]:
         """The queues by turn: each call begins one partition later."""
-        count = len(self.partitions)
+        partitions = list(self.partitions.values())
+        count = len(partitions)
         self._turn += 1
         for index in range(count):
-            partition = self.partitions[(self._turn + index) % count]
+            partition = partitions[(self._turn + index) % count]
             queue = partition.queues.get(self.group)
             if queue is not None:
                 yield partition, queue
 
     def offer(self) -> int:
         """About how many messages could be delivered now."""
-        if self.reclaim:
-            return 0
-        return sum(queue.offer(partition.log.committed) for partition in self.partitions if (queue := partition.queues.get(self.group)))
+        return sum(
+            queue.offer(partition.log.committed)
+            for partition in self.partitions.values()
+            if (queue := partition.queues.get(self.group)) and not queue.reclaim
+        )
 
     def sleep(self, session: Session) -> None:
         self.woken.pop(session.client_id, None)

@@ -8,7 +8,7 @@ from zmqmq.core.commands import Describe, Produce, Produced
 from zmqmq.core.context import Context
 from zmqmq.core.partition import TIME_OF_RECORD, Partition
 from zmqmq.core.sessions import Session
-from zmqmq.errors import InvalidValue, NotLeader, StorageFull, ZmqmqError
+from zmqmq.errors import NotLeader, StorageFull, ZmqmqError
 
 DISK_FULL = "the broker's disk is full"
 DISK_FULL_HINT = "free space on it, or consume; the broker goes on by itself"
@@ -35,7 +35,7 @@ class Intake:
         if not partition.has(command):  # a repeat takes no room and gets its first answer
             if self.context.storage_full:
                 raise StorageFull(DISK_FULL, hint=DISK_FULL_HINT, broker=self.context.settings.broker_id)
-            check_room(partition, command)
+            check_room(partition, command, self.context.settings.max_uncommitted)
         context = self.context
 
         def confirm(offset: int, time: float) -> None:
@@ -51,9 +51,4 @@ class Intake:
         context.touch(partition).produce(command, context.wall, confirm, refuse)
 
     def _partition(self, command: Produce) -> Partition:
-        topic = self.catalogue.get(command.topic)
-        if not 0 <= command.partition < len(topic.partitions):
-            raise InvalidValue(
-                f"there is no partition {command.partition}", hint=f"the topic has {len(topic.partitions)}", topic=command.topic
-            )
-        return topic.partitions[command.partition]
+        return self.catalogue.led(self.catalogue.get(command.topic), command.partition)

@@ -66,7 +66,7 @@ class Overview:
 
     def describe_partitions(self, session: Session, command: DescribePartitions) -> None:
         broker = self.context.settings.broker_id
-        partitions = [_partition_summary(partition, broker) for partition in self.catalogue.get(command.topic).partitions]
+        partitions = [_partition_summary(partition, broker) for partition in self.catalogue.get(command.topic).partitions.values()]
         self.context.send(session, PartitionList(command.id, command.topic, partitions))
 
     def list_groups(self, session: Session, command: ListGroups) -> None:
@@ -74,7 +74,7 @@ class Overview:
         groups = [
             self._group_summary(topic, group)
             for topic in topics
-            for group in sorted({name for partition in topic.partitions for name in partition.queues})
+            for group in sorted({name for partition in topic.partitions.values() for name in partition.queues})
         ]
         self.context.send(session, GroupList(command.id, groups))
 
@@ -142,7 +142,7 @@ class Overview:
 
     def status(self, session: Session, command: AskStatus) -> None:
         context, settings = self.context, self.context.settings
-        partitions = [partition for topic in self.catalogue for partition in topic.partitions]
+        partitions = [partition for topic in self.catalogue for partition in topic.partitions.values()]
         sessions = list(context.sessions)
         self.context.send(
             session,
@@ -200,10 +200,10 @@ def _dead_letter(partition: int, dead: DeadRow) -> DeadLetter:
 
 
 def _topic_summary(topic: Topic) -> TopicSummary:
-    partitions = topic.partitions
+    partitions = topic.partitions.values()
     return TopicSummary(
         topic.record.name,
-        len(partitions),
+        topic.count,
         topic.record.replicas,
         sum(partition.messages for partition in partitions),
         sum(partition.size for partition in partitions),

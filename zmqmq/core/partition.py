@@ -22,6 +22,7 @@ from zmqmq.core.log import Log
 from zmqmq.core.model import GroupLimits, Kind, Row, TopicRecord
 from zmqmq.core.operations import Operation
 from zmqmq.core.pending import Batch, Confirm, Pending, Refuse, Waiter
+from zmqmq.core.places import quorum
 from zmqmq.core.queue import Queue
 from zmqmq.core.writes import (
     AppendDelayed,
@@ -86,6 +87,8 @@ class Partition:
         self.closed = False
         """The topic was deleted, or this leadership is over."""
         self.pending = Pending()
+        self.in_sync = 1
+        """Replicas that are in sync, this one included."""
         self._restore(state)
         self._applier = Applier(self)
 
@@ -126,10 +129,24 @@ class Partition:
             queue.rewind()
         self.revived = [(name, sorted(queue.state.revived)) for name, queue in self.queues.items() if queue.state.revived]
 
+    def expect_members(self, now: float) -> None:
+        """Members known from the log must report before their groups go on: they may hold leases. `now` is monotonic."""
+        for queue in self.queues.values():
+            queue.reclaim = {member: now + timeout for member, timeout in queue.state.members.items()}
+
+    def is_reclaiming(self) -> bool:
+        """Is a member still expected?"""
+        return any(queue.reclaim for queue in self.queues.values())
+
     def add_queue(self, state: GroupState) -> Queue:
         queue = Queue(state, self.topic.settings, self.limits, self.append_operation, self.random)
         self.queues[state.name] = queue
         return queue
+
+    @property
+    def needed(self) -> int:
+        """Replicas that must be in sync for a message to be accepted."""
+        return quorum(self.topic.replicas, self.topic.settings.min_in_sync)
 
     def set_topic(self, topic: TopicRecord) -> None:
         """The topic's settings have changed."""

@@ -62,6 +62,13 @@ class Queue:
         self.random = random
         self.closing = False
         """The group is being deleted."""
+        self.reclaim: dict[str, float] = {}
+        """Members known from the log that have not reported since this leadership began, and until when (monotonic) they may. Nothing is
+        delivered meanwhile: they may hold it."""
+        self.consumers: set[str] = set()
+        """Members that have subscribed in this leadership: to them may be delivered."""
+        self.leaving: set[str] = set()
+        """Members whose leaving is in the log and not committed."""
         self.cursor = self.reached = 0
         self.rewind()
         self.book = LeaseBook()
@@ -121,6 +128,10 @@ class Queue:
         self.cursor = state.settled.floor
         self.reached = max(state.settled.ranges.end, max(state.failures, default=-1) + 1)
 
+    def is_member(self, member: str) -> bool:
+        """Is it a member as of the end of the log?"""
+        return member in self.state.members and member not in self.leaving
+
     # --- settling --------------------------------------------------------------------------------------------------
 
     def ack(self, lease: Lease, offsets: Sequence[int]) -> None:
@@ -165,6 +176,8 @@ class Queue:
 
     def leave(self, member: str, wall: float, crashed: bool, reason: str) -> None:
         """The consumer is gone: its messages return, counted if it crashed."""
+        self.reclaim.pop(member, None)
+        self.consumers.discard(member)
         holder = self.book.holders.get(member)
         if holder is None:
             return

@@ -53,7 +53,7 @@ def picture(node: Node) -> Picture:
     topics: list[TopicFigures] = []
     groups: list[TopicFigures] = []
     for name in node.catalogue.names()[:TOPICS_MAX]:
-        partitions = node.catalogue.get(name).partitions
+        partitions = list(node.catalogue.get(name).partitions.values())
         topics.append(TopicFigures(name, "", sum(p.messages for p in partitions), sum(p.size for p in partitions), 0, 0, 0))
         for group in sorted({known for partition in partitions for known in partition.queues}):
             queues = [queue for partition in partitions if (queue := partition.queues.get(group))]
