@@ -1,4 +1,4 @@
-"""The broker's sockets: one ROUTER for clients, one PUB for wake-ups, one pair of descriptors to be woken by.
+"""The broker's sockets: one ROUTER for clients and followers, one PUB for wake-ups, connections to peers, descriptors to be woken by.
 
 Nothing here blocks but `wait`. A ROUTER drops silently what it cannot send, so MANDATORY makes it say so: a full pipe
 puts the frame into a bounded queue of that peer's own and it is tried again; a peer that is gone loses its queue (its session ends by
@@ -15,9 +15,10 @@ from collections.abc import Iterator
 import zmq
 
 from zmqmq.errors import ConfigError
+from zmqmq.shell.peers import Peers
 
 PEER_QUEUE_BYTES = 32 << 20
-"""Bytes that wait for one slow peer; beyond it the peer's queue is dropped: it has stopped reading."""
+"""Bytes that wait for one slow peer, beside the first frame; beyond it the peer's queue is dropped: it has stopped reading."""
 RETRY_INTERVAL = 0.01
 """Seconds between attempts to send to a peer whose pipe is full."""
 PIPE_FRAMES = 1_000
@@ -42,6 +43,9 @@ class Transport:
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
         self._waker.setblocking(False)
+        self._poller = zmq.Poller()
+        self.peers = Peers(self._context, self._poller)
+        """Connections to other brokers; `wait` attends to them too."""
         try:
             self._configure(max_frame_bytes, max_peers)
             self._bind(self._router, endpoint, "bind")
@@ -49,7 +53,6 @@ class Transport:
         except BaseException:
             self.close(linger=0)
             raise
-        self._poller = zmq.Poller()
         self._poller.register(self._router, zmq.POLLIN)
         self._poller.register(self._woken, zmq.POLLIN)
 
@@ -84,12 +87,14 @@ class Transport:
     # --- receiving -------------------------------------------------------------------------------------------------
 
     def wait(self, timeout: float) -> None:
-        """Sleeps until a frame or a wake-up comes, at most `timeout` seconds."""
+        """Sleeps until a frame, a wake-up or news of a peer comes, at most `timeout` seconds."""
+        timeout = min(timeout, self.peers.patience())
         if self._waiting:
             timeout = min(timeout, RETRY_INTERVAL)
         ready = dict(self._poller.poll(max(0, int(timeout * 1000 + 0.999))))
         if self._woken.fileno() in ready or self._woken in ready:
             self._drain_wakes()
+        self.peers.attend(ready)
 
     def _drain_wakes(self) -> None:
         try:
@@ -141,7 +146,7 @@ class Transport:
 
     def _queue(self, address: bytes, frame: bytes) -> None:
         size = self._waiting_bytes.get(address, 0) + len(frame)
-        if size > PEER_QUEUE_BYTES:
+        if size > PEER_QUEUE_BYTES and address in self._waiting:
             self._forget(address)
             return
         self._waiting.setdefault(address, deque()).append(frame)
@@ -168,6 +173,7 @@ class Transport:
 
     def close(self, linger: int = LINGER_MS) -> None:
         """Closes sockets and context; what is on its way gets `linger` milliseconds."""
+        self.peers.close()
         self._router.close(linger)
         self._pub.close(linger)
         self._context.term()
