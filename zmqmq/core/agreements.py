@@ -13,11 +13,11 @@ from msgspec.structs import replace
 from zmqmq.core.catalogue import Catalogue
 from zmqmq.core.cluster_view import ClusterView
 from zmqmq.core.context import Context
-from zmqmq.core.layout import broker_path, encode, epoch_path, place_path
+from zmqmq.core.layout import broker_path, decode, encode, epoch_path, place_path
 from zmqmq.core.mirror import Mirror
 from zmqmq.core.places import Member, Place, hand_over, release
 from zmqmq.core.replica import Key, Replica, Role
-from zmqmq.core.tree import Answer, Change, Changed, Check, Outlet, Put, Refusal, Step
+from zmqmq.core.tree import Answer, Change, Changed, Check, Missing, Node, Outlet, Put, Read, Refusal, Step, Sync
 
 RELEASE_WAIT = 2.0
 """Seconds that a leader waits for everything to be committed before it hands over all the same."""
@@ -29,20 +29,30 @@ class Agreements:
     """Proposals of the partitions led here. `learned` is called with what was agreed."""
 
     def __init__(
-        self, context: Context, catalogue: Catalogue, outlet: Outlet, mirror: Mirror, learned: Callable[[Key, Place, int], None], name: Callable[[], str]
+        self,
+        context: Context,
+        catalogue: Catalogue,
+        outlet: Outlet,
+        mirror: Mirror,
+        learned: Callable[[Key, Place, int], None],
+        heard: Callable[[str], float],
+        name: Callable[[], str],
     ) -> None:
-        """`name` gives a name for a write that no other write has."""
+        """`heard` tells when a broker's last fetch came; `name` gives a name for a write that no other write has."""
         self.context = context
         self.catalogue = catalogue
         self.outlet = outlet
         self.mirror = mirror
         self.learned = learned
+        self.heard = heard
         self.name = name
         self._releasing: dict[Key, float] = {}
         """Since when."""
         self._sent: dict[Key, int] = {}
         """Hand-overs that are out, and the epoch that they end."""
         self._alone: dict[Key, float] = {}
+        self._unknown: dict[Key, Callable[[], None]] = {}
+        """What nobody could tell yet, with what to do then."""
 
     # --- the in-sync set -------------------------------------------------------------------------------------------
 
@@ -51,9 +61,9 @@ class Agreements:
         leader, now = replica.leader, self.context.now
         if leader is None or replica.role is Role.RELEASING or leader.pending is not None or not view.is_fresh:
             return
-        behind = set(leader.behind(now))
+        behind = set(leader.behind(now, self.heard))
         lives = [life for broker in replica.place.replicas if (life := view.lives(broker)) is not None]
-        ready = leader.ready(replica.partition.log.committed, replica.place, lives, now)
+        ready = leader.ready(replica.partition.log.committed, replica.place, lives, now, self.heard)
         if behind or ready:
             members = [member for member in replica.place.isr if member.broker not in behind] + ready
             self._propose(replica, members, ready)
@@ -70,19 +80,47 @@ class Agreements:
             if isinstance(answer, Changed):
                 self._agreed(replica.key, place, answer.versions[-1])
             elif isinstance(answer, Refusal):
-                if replica.epoch == epoch and replica.leader is not None:
-                    replica.leader.refused(nonce)
+                self._void(replica, epoch, nonce)
                 self.mirror.reread(replica.key)
             else:
-                self.mirror.reread(replica.key, lambda: self._resolve(replica, epoch, nonce))
+                self._find_out(replica.key, lambda: self._void(replica, epoch, nonce))
 
         self.outlet.ask(Change([*checks, Put(place_path(*replica.key), encode(place), replica.version)]), answered)
         self.context.note("in sync", topic=replica.topic.name, partition=replica.key[1], members=",".join(member.broker for member in place.isr))
 
-    def _resolve(self, replica: Replica, epoch: int, nonce: str) -> None:
-        """The record was read after the answer got lost: had the proposal succeeded, a newer version was learned and it is settled already."""
+    def _void(self, replica: Replica, epoch: int, nonce: str) -> None:
+        """The proposal was not carried out, and never will be."""
         if replica.epoch == epoch and replica.leader is not None:
             replica.leader.refused(nonce)
+
+    def _find_out(self, key: Key, then: Callable[[], None]) -> None:
+        """The answer got lost: reads the record again, after a Sync in the same session, which comes after whatever became of the write. If it succeeded, a
+        newer version is learned; `then` is called in either case."""
+        self._unknown.pop(key, None)
+
+        def read(answer: Answer) -> None:
+            place = decode(place_path(*key), answer.data, Place) if isinstance(answer, Node) else None
+            if isinstance(answer, Node) and isinstance(place, Place):
+                self._agreed(key, place, answer.version)
+                then()
+            elif isinstance(answer, Missing):
+                then()
+            else:
+                self._unknown[key] = then
+
+        self.outlet.ask(Sync(), _nothing)
+        self.outlet.ask(Read(place_path(*key)), read)
+
+    def retry(self) -> None:
+        """Asks again what could not be found out."""
+        for key, then in list(self._unknown.items()):
+            self._find_out(key, then)
+
+    def forget(self) -> None:
+        """The registration is gone, and with it every leadership: nothing is waited for."""
+        self._unknown.clear()
+        self._sent.clear()
+        self._releasing.clear()
 
     def _agreed(self, key: Key, place: Place, version: int) -> None:
         self.mirror.learn(key, place, version)
@@ -135,7 +173,7 @@ class Agreements:
             if isinstance(answer, Changed):
                 self._agreed(key, place, answer.versions[-1])
                 return
-            self.mirror.reread(key, lambda: self._failed(replica, epoch))
+            self._find_out(key, lambda: self._failed(replica, epoch))
 
         self.outlet.ask(Change([*checks, Put(place_path(*key), encode(place), replica.version)]), answered)
 
@@ -165,3 +203,7 @@ class Agreements:
             return
         self._alone[key] = self.context.now
         self._write(replica, release(replica.place), [])
+
+
+def _nothing(answer: Answer) -> None:
+    """What follows in the same session tells."""

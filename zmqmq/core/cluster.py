@@ -69,7 +69,7 @@ class Cluster:
         self.topic_writes = TopicWrites(self.outlet, settings.broker_id)
         self.roles = Roles(context, catalogue, self.me, membership.replication.max_lag)
         self.replication = Replication(context, self.roles, membership.replication, self.me)
-        self.agreements = Agreements(context, catalogue, self.outlet, self.mirror, self._learn_place, self._nonce)
+        self.agreements = Agreements(context, catalogue, self.outlet, self.mirror, self._learn_place, self.replication.heard, self._nonce)
         self.desk = ClusterDesk(self, membership.default_replicas)
         self.moving_in = MovingIn(self)
         self.retiring = False
@@ -205,14 +205,13 @@ class Cluster:
         changes = self.mirror.take_changes()
         if not changes:
             return
-        for key in sorted(changes.places):
+        for key in sorted(change for change in changes if isinstance(change, tuple)):
             entry = self.view.places.get(key)
             if entry is not None:
                 self._learn_place(key, entry.place, entry.version)
-        if changes.topics:
+        if changes & {"topics", "deleted", "fresh"}:
             self._follow_topics()
-        if changes.brokers:
-            self._peers = None
+        if "brokers" in changes:
             for replica in self.roles:
                 if replica.leads:
                     self.replication.examine[replica.key] = None

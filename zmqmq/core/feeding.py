@@ -83,6 +83,7 @@ class Peer:
         self.fetch: Fetch | None = None
         """The question that is held."""
         self.until = 0.0
+        self.heard = float("-inf")
 
     def take(self, address: bytes, fetch: Fetch, now: float) -> bool:
         """A question; False if it is late or doubled."""
@@ -94,7 +95,7 @@ class Peer:
             self.fresh.clear()
             self.moved.clear()
             self.series = fetch.series if fetch.first else 0
-        self.be, self.last = fetch.be, fetch.id
+        self.be, self.last, self.heard = fetch.be, fetch.id, now
         self.address, self.fetch, self.until = address, fetch, now + fetch.wait
         for part in fetch.parts if fetch.series == self.series else ():
             key = (part.topic_id, part.partition)

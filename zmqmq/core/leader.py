@@ -10,7 +10,7 @@ KIP-966 with the "maximal ISR".)
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from zmqmq.core.places import Member, Place, with_in_sync
@@ -52,6 +52,8 @@ class Leader:
         self.isr: dict[str, Member] = {}
         self.pending: Proposal | None = None
         self.followers: dict[str, Progress] = {}
+        self.durable = start
+        """End of what was on this broker's disk at the last look."""
 
     def agreed(self, place: Place, version: int) -> None:
         """The record as it is now; a newer version than the proposal's settles the proposal, one way or the other."""
@@ -68,6 +70,14 @@ class Leader:
     def maximal(self) -> set[str]:
         """All who must hold a message before it is committed."""
         return set(self.isr) | (set(self.pending.members) if self.pending else set())
+
+    def advanced(self, durable: int, heard: Callable[[str], float]) -> None:
+        """More is on this broker's disk. Who had everything before was caught up when it was heard last: a follower that has nothing new to
+        report does not name the partition in its fetches."""
+        for follower, progress in self.followers.items():
+            if progress.offset >= self.durable:
+                progress.caught_up = max(progress.caught_up, heard(follower))
+        self.durable = durable
 
     # --- committed -------------------------------------------------------------------------------------------------
 
@@ -100,24 +110,27 @@ class Leader:
 
     # --- the in-sync set -------------------------------------------------------------------------------------------
 
-    def behind(self, now: float) -> list[str]:
-        """In-sync followers that have not been caught up for too long."""
-        return [follower for follower in self.isr if follower != self.broker and now - self._caught_up(follower) > self.max_lag]
+    def behind(self, now: float, heard: Callable[[str], float]) -> list[str]:
+        """In-sync followers that have not been caught up for too long. `heard` tells when a broker's last fetch came."""
+        return [follower for follower in self.isr if follower != self.broker and now - self._caught_up(follower, heard) > self.max_lag]
 
-    def _caught_up(self, follower: str) -> float:
+    def _caught_up(self, follower: str, heard: Callable[[str], float]) -> float:
         progress = self.followers.get(follower)
-        return max(self.began, progress.caught_up) if progress else self.began
+        if progress is None:
+            return self.began
+        now = heard(follower) if progress.offset >= self.durable else progress.caught_up
+        return max(self.began, progress.caught_up, now)
 
-    def ready(self, committed: int, place: Place, lives: Iterable[Member], now: float) -> list[Member]:
+    def ready(self, committed: int, place: Place, lives: Iterable[Member], now: float, heard: Callable[[str], float]) -> list[Member]:
         """Replicas that may be taken in: registered, and in this leadership seen with all that is committed and all that it began with."""
         names = set(place.replicas) - set(self.isr)
-        return [member for member in lives if member.broker in names and self._is_ready(member, committed, now)]
+        return [member for member in lives if member.broker in names and self._is_ready(member, committed, now, heard)]
 
-    def _is_ready(self, member: Member, committed: int, now: float) -> bool:
+    def _is_ready(self, member: Member, committed: int, now: float, heard: Callable[[str], float]) -> bool:
         progress = self.followers.get(member.broker)
         if progress is None or progress.be != member.be:
             return False
-        return progress.offset >= max(committed, self.start) and now - progress.caught_up <= self.max_lag
+        return progress.offset >= max(committed, self.start) and now - self._caught_up(member.broker, heard) <= self.max_lag
 
     def propose(self, place: Place, version: int, members: Iterable[Member], nonce: str) -> Place:
         """The record with another in-sync set; from now on both sets count."""
@@ -125,8 +138,3 @@ class Leader:
         chosen = list(members)
         self.pending = Proposal(nonce, version, frozenset(member.broker for member in chosen))
         return with_in_sync(place, chosen, self.needed)
-
-    def deadline(self) -> float:
-        """When an in-sync follower will have been behind for too long."""
-        times = [self._caught_up(follower) + self.max_lag for follower in self.isr if follower != self.broker]
-        return min(times, default=float("inf"))

@@ -69,6 +69,8 @@ class Replication:
             if part.offset and (epoch != part.last_epoch or end < part.offset):
                 continue  # its log differs from ours: it will be told, and what it has proves nothing
             replica.leader.fetched(command.broker, command.be, part.offset, log.durable, self.context.now)
+            if (tail := self._feeder.tails.get(replica.key)) is not None:
+                tail.forget(min((progress.offset for name, progress in replica.leader.followers.items() if name in replica.leader.isr), default=log.durable))
             self.roles.touch(replica)
             self.examine[replica.key] = None
 
@@ -202,7 +204,14 @@ class Replication:
     def news(self, replica: Replica) -> None:
         """More of the partition is on disk or committed."""
         if replica.leader is not None:
+            if replica.partition.log.durable > replica.leader.durable:
+                replica.leader.advanced(replica.partition.log.durable, self.heard)
             self._feeder.news(replica.key)
+
+    def heard(self, broker: str) -> float:
+        """When the broker's last fetch came."""
+        peer = self._feeder.peers.get(broker)
+        return peer.heard if peer is not None else float("-inf")
 
     def speak(self) -> None:
         """Everything of this turn is on disk: answers and asks."""

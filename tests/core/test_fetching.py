@@ -1,0 +1,90 @@
+"""Questions of a follower broker, and how a leader broker holds and answers them."""
+
+from __future__ import annotations
+
+from zmqmq.core.feeding import Allowance, Peer, Tail
+from zmqmq.core.peer_commands import Block, Fetch, FetchPart
+from zmqmq.core.writes import AppendMessages
+
+
+def fetch(number: int, *parts: FetchPart, series: int = 1, first: bool = False, be: int = 3) -> Fetch:
+    return Fetch(number, "cluster", "b", be, series, first, list(parts), 0.5, 1000)
+
+
+def part(partition: int, offset: int, epoch: int = 2) -> FetchPart:
+    return FetchPart(1, partition, epoch, offset, epoch)
+
+
+def test_a_late_or_doubled_question_changes_nothing() -> None:
+    peer = Peer(3)
+    assert peer.take(b"x", fetch(1, part(0, 5), first=True), 0.0)
+    assert peer.take(b"x", fetch(4, part(0, 9)), 0.1)
+    assert not peer.take(b"x", fetch(4, part(0, 7)), 0.2)
+    assert not peer.take(b"x", fetch(2, part(0, 6)), 0.2)
+    assert peer.parts[1, 0].offset == 9
+
+
+def test_a_question_of_an_earlier_life_changes_nothing() -> None:
+    peer = Peer(3)
+    peer.take(b"x", fetch(1, part(0, 5), first=True, be=4), 0.0)
+    assert not peer.take(b"x", fetch(9, part(0, 9), first=True, be=3), 0.1)
+
+
+def test_partitions_that_are_not_named_again_stay_as_they_were() -> None:
+    peer = Peer(3)
+    peer.take(b"x", fetch(1, part(0, 5), part(1, 6), first=True), 0.0)
+    peer.take(b"x", fetch(2, part(1, 8)), 0.1)
+    assert {key: found.offset for key, found in peer.parts.items()} == {(1, 0): 5, (1, 1): 8}
+
+
+def test_a_partition_that_is_followed_no_more_is_forgotten() -> None:
+    peer = Peer(3)
+    peer.take(b"x", fetch(1, part(0, 5), first=True), 0.0)
+    peer.take(b"x", fetch(2, FetchPart(1, 0, -1, 0, -1)), 0.1)
+    assert not peer.parts and not peer.fresh
+
+
+def test_an_unknown_series_is_noticed() -> None:
+    peer = Peer(3)
+    peer.take(b"x", fetch(5, part(0, 5), series=4), 0.0)
+    assert not peer.is_known() and not peer.parts
+
+
+def appended(first: int, *values: bytes) -> AppendMessages:
+    return AppendMessages(1, first, 2, 0.0, 9, 0, list(values), [0] * len(values), None, None)
+
+
+def blocks(found: list[Block] | None) -> list[int]:
+    return [block.first for block in found or []]
+
+
+def test_the_tail_gives_what_follows_an_offset_that_begins_a_block() -> None:
+    tail = Tail()
+    for first in (0, 2, 4):
+        tail.note(appended(first, b"a", b"b"))
+    assert blocks(tail.since(2, 6, 10_000)) == [2, 4]
+    assert tail.since(3, 6, 10_000) is None
+    assert tail.since(6, 6, 10_000) is None
+
+
+def test_the_tail_gives_nothing_that_is_not_on_disk_yet() -> None:
+    tail = Tail()
+    for first in (0, 2):
+        tail.note(appended(first, b"a", b"b"))
+    assert blocks(tail.since(0, 2, 10_000)) == [0]
+
+
+def test_the_tail_forgets_what_all_followers_have() -> None:
+    tail = Tail()
+    for first in (0, 2, 4):
+        tail.note(appended(first, b"a", b"b"))
+    tail.forget(4)
+    assert tail.since(2, 6, 10_000) is None and blocks(tail.since(4, 6, 10_000)) == [4]
+
+
+def test_a_rate_allows_at_most_one_second_at_once() -> None:
+    allowance = Allowance(100.0)
+    assert allowance.left(1000.0) == 100
+    allowance.spend(150)
+    assert allowance.left(1000.2) <= 0
+    assert allowance.left(1001.0) == 50

@@ -1,0 +1,100 @@
+"""The cluster as one broker sees it, for administrators."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zmqmq.core.admin_commands import BrokerList, BrokerSummary
+from zmqmq.core.cluster_commands import AskCluster, ClusterReport, MemberSummary, PlaceSummary
+from zmqmq.core.cluster_view import ClusterView
+from zmqmq.core.places import Place, needed_of
+
+if TYPE_CHECKING:
+    from zmqmq.core.cluster import Cluster
+
+LEADER, MEMBER = "cluster leader", "member"
+
+
+def role_of(view: ClusterView, broker: str) -> str:
+    """A broker's office."""
+    return LEADER if view.controller is not None and view.controller.broker == broker else MEMBER
+
+
+def brokers_of(cluster: Cluster, request: int) -> BrokerList:
+    """The brokers that are registered."""
+    view = cluster.view
+    leads = _leads(view)
+    brokers = [
+        BrokerSummary(info.broker_id, info.endpoint, role_of(view, info.broker_id), leads.get(info.broker_id, 0), info.software)
+        for info in sorted(view.brokers.values(), key=lambda info: info.broker_id)
+    ]
+    leader = view.controller.broker if view.controller is not None else ""
+    return BrokerList(request, cluster.context.settings.cluster_id, leader, brokers)
+
+
+def _leads(view: ClusterView) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for entry in view.places.values():
+        counts[entry.place.leader] = counts.get(entry.place.leader, 0) + 1
+    return counts
+
+
+def report_of(cluster: Cluster, command: AskCluster) -> ClusterReport:
+    """Everything that is known here; the lag of followers only of partitions led here."""
+    view, context = cluster.view, cluster.context
+    places = [
+        _place(cluster, entry.record.name, topic_id, number, placed.place, entry.record.settings.min_in_sync)
+        for topic_id, entry in sorted(view.topics_by_id.items(), key=lambda item: item[1].record.name)
+        if command.topic in ("", entry.record.name)
+        for number, placed in view.places_of(topic_id).items()
+    ]
+    return ClusterReport(
+        command.id,
+        context.settings.cluster_id,
+        context.settings.broker_id,
+        view.controller.broker if view.controller is not None else "",
+        view.controller_epoch.epoch if view.controller_epoch is not None else 0,
+        cluster.may_serve(context.now),
+        _members(view),
+        places,
+    )
+
+
+def _members(view: ClusterView) -> list[MemberSummary]:
+    """Those that are registered, and those that hold something."""
+    holders = {broker for entry in view.places.values() for broker in entry.place.replicas}
+    leads = _leads(view)
+    members = []
+    for broker in sorted(holders | set(view.brokers)):
+        info, wish = view.brokers.get(broker), view.wishes.get(broker)
+        places = [entry.place for entry in view.places.values() if broker in entry.place.replicas]
+        members.append(
+            MemberSummary(
+                broker,
+                info is not None,
+                info.endpoint if info else "",
+                info.rack if info else "",
+                info.software if info else "",
+                info.incarnation if info else 0,
+                bool(wish and wish.drain),
+                bool(wish and wish.remove),
+                leads.get(broker, 0),
+                len(places),
+                sum(place.in_sync(broker) is not None for place in places),
+            )
+        )
+    return members
+
+
+def _place(cluster: Cluster, topic: str, topic_id: int, number: int, place: Place, min_in_sync: int) -> PlaceSummary:
+    replica = cluster.roles.get((topic_id, number))
+    end = committed = -1
+    lag: dict[str, int] = {}
+    if replica is not None and replica.leader is not None and replica.epoch == place.epoch:
+        log = replica.partition.log
+        end, committed = log.end, log.committed
+        lag = {broker: log.durable - (progress.offset if progress else 0) for broker in place.replicas if broker != place.leader for progress in [replica.leader.followers.get(broker)]}
+    leader = place.leader if place.leader in cluster.view.brokers else ""
+    names = [member.broker for member in place.isr]
+    eligible = [member.broker for member in place.elr]
+    return PlaceSummary(topic, number, leader, place.epoch, place.replicas, names, eligible, place.adding, place.removing, needed_of(place, min_in_sync), end, committed, lag)
