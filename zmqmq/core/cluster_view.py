@@ -1,6 +1,8 @@
-"""What a broker knows of its cluster at one moment: an immutable picture of the tree, kept up to date by `mirror.Mirror`.
+"""What a broker knows of its cluster at one moment.
 
-A picture may be old. `is_fresh` says that everything in it was read, after a Sync, in the present session; decisions that throw data
+`ClusterView` is an immutable picture of the tree, `Picture` the one that is being painted: `mirror.Mirror` gives it nodes as they are read.
+
+A view may be old. `is_fresh` says that everything in it was read, after a Sync, in the present session; decisions that throw data
 away or take a role need that. Versions stand beside the values, so that a change can be made on condition that nothing else has changed.
 """
 
@@ -8,16 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
-from zmqmq.core.layout import BrokerInfo, ControllerInfo
+from zmqmq.core import layout
+from zmqmq.core.layout import BrokerInfo, ControllerEpoch, ControllerInfo, Damaged, Wish
 from zmqmq.core.model import TopicRecord
 from zmqmq.core.places import Member, Place
+from zmqmq.core.tree import Node
 
-__all__ = ["BrokerInfo", "ClusterView", "ControllerInfo", "EpochEntry", "Key", "PlaceEntry", "TopicEntry", "WishEntry"]
+__all__ = ["BrokerInfo", "ClusterView", "ControllerInfo", "EpochEntry", "Key", "Picture", "PlaceEntry", "Subject", "TopicEntry", "WishEntry"]
+
+DAMAGED_MAX = 1000
+"""Damaged and foreign nodes that are remembered; further ones are ignored without a note."""
 
 Key = tuple[int, int]
 """(topic id, partition)."""
+Subject = Literal["controller", "brokers", "wishes", "topics", "parts", "deleted", "fresh"]
+"""What has changed, besides single partitions."""
 
 
 class EpochEntry(NamedTuple):
@@ -49,7 +58,7 @@ class PlaceEntry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ClusterView:
-    """One picture of the tree. Nodes that are damaged are left out, with the reason in `damaged`."""
+    """The tree at one moment. Nodes that are damaged are left out, with the reason in `damaged`."""
 
     controller: ControllerInfo | None = None
     """The cluster leader, None while there is none."""
@@ -87,3 +96,183 @@ class ClusterView:
         """Whether the broker shall lead nothing (it is drained or removed)."""
         wish = self.wishes.get(broker)
         return wish is not None and (wish.drain or wish.remove)
+
+
+V = TypeVar("V")
+N = TypeVar("N", bound=str | Key)
+
+
+def _assign(values: dict[N, V], name: N, value: V | None) -> None:
+    if value is None:
+        values.pop(name, None)
+    else:
+        values[name] = value
+
+
+def place_key(path: str) -> Key | None:
+    """The partition whose place lies there."""
+    head, _, rest = path.partition(layout.PARTS + "/")
+    topic, slash, partition = rest.partition("/")
+    if head or not slash:
+        return None
+    key = layout.number_name(topic), layout.number_name(partition)
+    return None if key[0] is None or key[1] is None else (key[0], key[1])
+
+
+class Picture:
+    """The view while it is being painted, node by node. Never goes back: of one node, only what is newer than what is known counts."""
+
+    def __init__(self) -> None:
+        self.changes: set[Key | Subject] = set()
+        """What has changed since somebody emptied it."""
+        self.notes: list[Damaged] = []
+        """Damaged and foreign nodes that were not known before."""
+        self._known: dict[str, tuple[int, int]] = {}
+        """(created, version) of each node."""
+        self._children: dict[str, frozenset[str]] = {}
+        self._damaged: dict[str, str] = {}
+        self._controller: ControllerInfo | None = None
+        self._controller_epoch: EpochEntry | None = None
+        self._brokers: dict[str, BrokerInfo] = {}
+        self._wishes: dict[str, WishEntry] = {}
+        self._topics: dict[str, TopicEntry] = {}
+        self._places: dict[Key, PlaceEntry] = {}
+        self._part_topics: frozenset[int] = frozenset()
+        self._deleted: frozenset[int] = frozenset()
+
+    def take(self, path: str, node: Node) -> bool:
+        """A node as read. False if that was known already, or something newer."""
+        mark = (node.created, node.version)
+        if mark <= self._known.get(path, (-1, -1)):
+            return False
+        self._known[path] = mark
+        value = _value(path, node)
+        if isinstance(value, Damaged):
+            self._note(value)
+            value = None
+        else:
+            self._damaged.pop(path, None)
+        self._store(path, value, node.version)
+        return True
+
+    def learn(self, key: Key, place: Place, version: int) -> None:
+        """What this broker itself has written, with the version that it has got."""
+        path = layout.place_path(*key)
+        created, known = self._known.get(path, (-1, -1))
+        if version > known:
+            self._known[path] = (created, version)
+            self._store(path, place, version)
+
+    def drop(self, path: str) -> bool:
+        """A node is not there. False if it was not known."""
+        self._damaged.pop(path, None)
+        if self._known.pop(path, None) is None:
+            return False
+        self._store(path, None, 0)
+        return True
+
+    def children(self, folder: str, names: list[str]) -> tuple[list[str], bool]:
+        """A folder's children as listed: those that have gone are dropped. Paths of those that belong there, and whether they are others than before."""
+        numbered = folder == layout.DELETED or folder.startswith(layout.PARTS)
+        check: Any = layout.number_name if numbered else layout.topic_name if folder == layout.TOPICS else layout.broker_name
+        paths = []
+        for name in names:
+            if check(name) is None:
+                self._note(Damaged(f"{folder}/{name}", "zmqmq gives no such name"))
+            else:
+                paths.append(f"{folder}/{name}")
+        present = frozenset(paths)
+        before = self._children.get(folder, frozenset())
+        for path in sorted(before - present):
+            self._vanish(path)
+        if present:
+            self._children[folder] = present
+        else:
+            self._children.pop(folder, None)
+        self._keep_numbers(folder, paths)
+        return paths, present != before
+
+    def view(self, *, is_fresh: bool) -> ClusterView:
+        """An immutable copy."""
+        topics, by_id = self._unambiguous_topics()
+        return ClusterView(
+            self._controller,
+            self._controller_epoch,
+            self._brokers.copy(),
+            self._wishes.copy(),
+            topics,
+            by_id,
+            self._places.copy(),
+            self._part_topics,
+            self._deleted,
+            self._damaged.copy(),
+            is_fresh,
+        )
+
+    def _vanish(self, path: str) -> None:
+        self.drop(path)
+        if path in self._children:
+            self.children(path, [])
+
+    def _keep_numbers(self, folder: str, paths: list[str]) -> None:
+        numbers = frozenset(int(path.rpartition("/")[2]) for path in paths) if folder in (layout.PARTS, layout.DELETED) else frozenset()
+        if folder == layout.PARTS and numbers != self._part_topics:
+            self._part_topics = numbers
+            self.changes.add("parts")
+        elif folder == layout.DELETED and numbers != self._deleted:
+            self._deleted = numbers
+            self.changes.add("deleted")
+
+    def _unambiguous_topics(self) -> tuple[dict[str, TopicEntry], dict[int, TopicEntry]]:
+        """By name and by id. Of two topics with one id the older node counts: every broker decides alike."""
+        by_id: dict[int, TopicEntry] = {}
+        for name in sorted(self._topics, key=lambda name: self._known[layout.topic_path(name)][0]):
+            entry = self._topics[name]
+            if by_id.setdefault(entry.record.topic_id, entry) is not entry:
+                self._note(Damaged(layout.topic_path(name), f"has the topic id of {by_id[entry.record.topic_id].record.name}"))
+        if len(by_id) == len(self._topics):
+            return self._topics.copy(), by_id
+        return {entry.record.name: entry for entry in by_id.values()}, by_id
+
+    def _store(self, path: str, value: Any, version: int) -> None:
+        folder, _, name = path.rpartition("/")
+        if path == layout.CONTROLLER:
+            self._controller = value
+            self.changes.add("controller")
+        elif path == layout.CONTROLLER_EPOCH:
+            self._controller_epoch = value and EpochEntry(value.epoch, version)
+            self.changes.add("controller")
+        elif folder == layout.IDS:
+            _assign(self._brokers, name, value)
+            self.changes.add("brokers")
+        elif folder == layout.WISHES:
+            _assign(self._wishes, name, value and WishEntry(value.drain, value.remove, version))
+            self.changes.add("wishes")
+        elif folder == layout.TOPICS:
+            _assign(self._topics, name, value and TopicEntry(value, version))
+            self.changes.add("topics")
+        elif key := place_key(path):
+            _assign(self._places, key, value and PlaceEntry(value, version))
+            self.changes.add(key)
+
+    def _note(self, damaged: Damaged) -> None:
+        known = self._damaged.get(damaged.path)
+        if known != damaged.reason and (known is not None or len(self._damaged) < DAMAGED_MAX):
+            self._damaged[damaged.path] = damaged.reason
+            self.notes.append(damaged)
+
+
+_KINDS: dict[str, type[Any]] = {
+    layout.CONTROLLER: ControllerInfo,
+    layout.CONTROLLER_EPOCH: ControllerEpoch,
+    layout.IDS: BrokerInfo,
+    layout.WISHES: Wish,
+    layout.TOPICS: TopicRecord,
+}
+
+
+def _value(path: str, node: Node) -> Any:
+    folder = path.rpartition("/")[0]
+    if (path == layout.CONTROLLER or folder == layout.IDS) and not node.owner:
+        return Damaged(path, "belongs to no session: it would never go away")
+    return layout.decode(path, node.data, _KINDS.get(path) or _KINDS.get(folder) or Place)
