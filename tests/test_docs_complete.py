@@ -16,7 +16,7 @@ from devices import controller, sensor
 from tests.doc_pages import ROOT
 from zmqmq import aio, testing
 from zmqmq.cli import app, broker, exits
-from zmqmq.core import admin_commands, commands, operations
+from zmqmq.core import admin_commands, cluster_commands, commands, operations, peer_commands
 from zmqmq.core.commands import Command
 from zmqmq.core.explain import ORDER
 from zmqmq.core.model import Placement, TopicSettings
@@ -114,7 +114,8 @@ def test_every_metric_stands_in_the_operations_manual() -> None:
 
 
 def wire_types() -> list[type[Command]]:
-    found = [kind for module in (commands, admin_commands) for kind in vars(module).values() if inspect.isclass(kind) and issubclass(kind, Command)]
+    modules = (commands, admin_commands, cluster_commands, peer_commands)
+    found = [kind for module in modules for kind in vars(module).values() if inspect.isclass(kind) and issubclass(kind, Command)]
     return sorted(set(found) - {Command}, key=lambda kind: kind.__name__)
 
 
