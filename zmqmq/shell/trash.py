@@ -1,4 +1,4 @@
-"""What is left of deleted topics: dropped at once when small, swept in bounded steps when large.
+"""What is left of deleted topics and dropped partitions: dropped at once when small, swept in bounded steps when large.
 
 Dropping a table visits all of its pages; for a log of many gigabytes that would stall the broker for seconds. So a large log is only renamed
 in the turn that deletes its topic, and the broker's upkeep deletes its rows bit by bit. The name says that it is to go, so
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from zmqmq.shell.log_tables import drop_log, quoted
 from zmqmq.shell.sqlite_errors import is_damaged
@@ -26,22 +28,18 @@ DAMAGED_PREFIX = "damaged_"
 
 def discard(connection: sqlite3.Connection, table: str, log_id: int) -> None:
     """Drops a log's table, or sets it aside for sweeping. Part of the caller's transaction."""
-    try:
-        _drop_or_rename(connection, table, log_id)
-    except sqlite3.DatabaseError as error:
-        if not (is_damaged(error) and connection.in_transaction):
-            raise
-        connection.execute(f"ALTER TABLE {quoted(table)} RENAME TO {DAMAGED_PREFIX}{log_id}")
-
-
-def _drop_or_rename(connection: sqlite3.Connection, table: str, log_id: int) -> None:
     name = quoted(table)
     ends = f"SELECT (SELECT max(offset) FROM {name}) - (SELECT min(offset) FROM {name})"  # each alone is one descent, both at once a scan
     (width,) = connection.execute(ends).fetchone()
     if (width or 0) <= MAX_DROP:
         drop_log(connection, table)
     else:
-        connection.execute(f"ALTER TABLE {name} RENAME TO {PREFIX}{log_id}")
+        set_aside(connection, table, log_id)
+
+
+def set_aside(connection: sqlite3.Connection, table: str, log_id: int) -> None:
+    """Leaves a log to the sweeper, without a look into it: a transaction that meets a damaged page cannot be committed any more."""
+    connection.execute(f"ALTER TABLE {quoted(table)} RENAME TO {PREFIX}{log_id}")
 
 
 class Sweeper:
@@ -57,9 +55,22 @@ class Sweeper:
         self._look()
         if not self._tables:
             return
+        table = self._tables[0]
+        until = time.monotonic() + (IDLE_BUDGET if idle else BUSY_BUDGET)
+        try:
+            with self._transaction():
+                self._delete(table, until)
+        except sqlite3.DatabaseError as error:
+            if not is_damaged(error):
+                raise
+            with self._transaction():
+                self._connection.execute(f"ALTER TABLE {quoted(table)} RENAME TO {DAMAGED_PREFIX}{table.removeprefix(PREFIX)}")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            self._delete_or_rename(self._tables[0], time.monotonic() + (IDLE_BUDGET if idle else BUSY_BUDGET))
+            yield
             self._connection.execute("COMMIT")
         finally:
             if self._connection.in_transaction:
@@ -72,14 +83,6 @@ class Sweeper:
             found = self._connection.execute(f"SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB '{PREFIX}*' ORDER BY rowid")
             self._tables = [name for (name,) in found.fetchall()]
             self._known_schema = schema
-
-    def _delete_or_rename(self, table: str, until: float) -> None:
-        try:
-            self._delete(table, until)
-        except sqlite3.DatabaseError as error:
-            if not (is_damaged(error) and self._connection.in_transaction):
-                raise
-            self._connection.execute(f"ALTER TABLE {quoted(table)} RENAME TO {DAMAGED_PREFIX}{table.removeprefix(PREFIX)}")
 
     def _delete(self, table: str, until: float) -> None:
         statement = f"DELETE FROM {quoted(table)} WHERE offset IN (SELECT offset FROM {quoted(table)} ORDER BY offset LIMIT {STEP})"

@@ -22,7 +22,7 @@ from zmqmq.core import writes as w
 from zmqmq.core.model import Kind
 from zmqmq.shell.log_tables import create_log, create_view, drop_view, quoted, table_name
 from zmqmq.shell.replica_tables import drop_tables, put_promise, put_snapshot, truncate
-from zmqmq.shell.trash import discard
+from zmqmq.shell.trash import discard, set_aside
 
 _NEEDED = (
     "SELECT offset FROM dead_letters WHERE log_id = :log AND offset >= :low AND offset < :high"
@@ -84,17 +84,18 @@ class Writer:
         for topic in {topic for _, topic, _ in logs}:
             drop_view(self._connection, topic)
         for log_id, _, table in logs:
-            self._drop(log_id, table)
+            discard(self._connection, table, log_id)
+            self._forget(log_id)
         self._one("DELETE FROM topics WHERE topic_id = ?", write.topic_id)
 
     def drop_log(self, write: w.DropLog) -> None:
         topic, table = self._connection.execute("SELECT topic, log_table FROM partitions WHERE log_id = ?", write).fetchone() or self._unknown(write.log_id)
         drop_view(self._connection, topic)
-        self._drop(write.log_id, table)
+        set_aside(self._connection, table, write.log_id)  # its pages may be what is wrong with it
+        self._forget(write.log_id)
         self._stale_views[topic] = None
 
-    def _drop(self, log_id: int, table: str) -> None:
-        discard(self._connection, table, log_id)
+    def _forget(self, log_id: int) -> None:
         drop_tables(self._connection, log_id)
         del self._tables[log_id]
 
