@@ -89,8 +89,8 @@ class Court:
         topic = self.topics.get(key[0])
         return quorum(topic.replicas, topic.settings.min_in_sync) if topic is not None else 1
 
-    def _stale(self) -> set[str]:
-        return {broker for broker, shelf in self.shelves.items() if shelf.is_stale}
+    def _disks(self) -> dict[str, str]:
+        return {broker: "" if shelf.is_stale else shelf.storage_id for broker, shelf in self.shelves.items()}
 
     # --- disks (tests.sim.copies.Judge) ------------------------------------------------------------------------------
 
@@ -103,7 +103,7 @@ class Court:
 
     def dropped(self, copy: Copy, again: bool) -> None:
         self.situations["snapshot installed" if again else "copy deleted"] += 1
-        if copy.broker not in self._stale():
+        if not self.shelves[copy.broker].is_stale:
             deletion_is_right(copy, again, self.truth(copy.key).place)
 
     def promise(self, copy: Copy, before: int) -> None:
@@ -125,8 +125,8 @@ class Court:
             if stepwise:
                 follows(key, before, place, needed)
         truth.place, truth.version = place, version
-        copies, stale = self.copies(key), self._stale()
-        members_are_complete(place, copies, stale, truth.committed)
+        copies = self.copies(key)
+        members_are_complete(place, copies, self._disks(), truth.committed)
         if place.leader:
             one_leader(self._leaders, key, place.epoch, (place.leader, place.leader_be))
             if before is None or before.epoch != place.epoch:
@@ -172,7 +172,7 @@ class Court:
         since, truth.end = truth.end, upto
         truth.committed.update(fresh)
         if truth.place is not None:
-            members_are_complete(truth.place, copies, self._stale(), truth.committed, since)
+            members_are_complete(truth.place, copies, self._disks(), truth.committed, since)
         self.on_committed(key, list(fresh.items()))
 
     def acts(self, life: Life, session: int, now: float, what: str) -> None:

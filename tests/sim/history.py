@@ -1,7 +1,8 @@
-"""What is known to be on disk, kept apart from the product: every record that was ever committed, and what it says about each message.
+"""What is known to be true, kept apart from the product: every record that was ever committed, and what it says about each message.
 
-It is filled by the disk at each commit and never forgets, whatever the broker deletes. The checkers compare with it what the broker
-sends, counts and remembers. It knows the rules of the log, not the way in which the broker follows them.
+A broker that stands alone fills it by its disk at each commit; in a cluster each partition has one truth, filled with records when they become
+committed. It never forgets, whatever brokers delete. The checkers compare with it what brokers send, count and remember. It knows the
+rules of the log, not the way in which brokers follow them.
 """
 
 from __future__ import annotations
@@ -85,6 +86,8 @@ class History:
         self.logs: dict[int, LogTruth] = {}
         self.topics: dict[int, str] = {}
         self.commits = 0
+        self._numbers: dict[tuple[int, int], int] = {}
+        """Of the logs of a cluster's partitions."""
 
     def log(self, topic: str, partition: int) -> tuple[int, LogTruth]:
         """The log of a partition by its name."""
@@ -114,6 +117,19 @@ class History:
             elif isinstance(write, w.TrimLog):
                 self._trimmed(self.logs[write.log_id], write.start)
 
+    def adopt(self, key: tuple[int, int], topic: str, records: Sequence[w.AppendMessages | w.AppendDelayed | w.AppendOperation]) -> None:
+        """Records of a cluster's partition have become committed, whoever leads it."""
+        number = self._numbers.setdefault(key, len(self._numbers) + 1)
+        if number not in self.logs:
+            self.topics[key[0]] = topic
+            self.logs[number] = LogTruth(w.CreateLog(number, key[0], topic, key[1]))
+        self.committed([record._replace(log_id=number) for record in records])
+
+    def deleted(self, key: tuple[int, int], start: int) -> None:
+        """Some replica of a cluster's partition has deleted its records below `start`."""
+        if key in self._numbers:
+            self._trimmed(self.logs[self._numbers[key]], start)
+
     def _grow(self, log: LogTruth, offset: int) -> None:
         demand(offset >= log.end, "an offset was given twice or out of order", offset, log.end)
         log.end = offset + 1
@@ -136,8 +152,9 @@ class History:
 
     def _delayed(self, log: LogTruth, write: w.AppendDelayed) -> None:
         self._grow(log, write.offset)
-        log.delayed[write.offset] = (write.value, write.due)
-        log.due[write.value] = write.due
+        due = 0.0 if write.due is None else write.due  # None: it had matured before this copy of it was made
+        log.delayed[write.offset] = (write.value, due)
+        log.due[write.value] = due
         self._accepted(log, write.producer, write.sequence, write.value, write.offset)
 
     def _accepted(self, log: LogTruth, producer: int, sequence: int, value: bytes, offset: int) -> None:

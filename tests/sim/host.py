@@ -114,7 +114,7 @@ class Host:
         broker = self.broker
         self.disk.fate = None
         self._do(broker.close)
-        if self.broker is None:
+        if not self.is_up:
             return  # it died of it
         self._end("stops")
         self._scheduler.after(self._rng.choice([0.05, 1.0, 5.0]), self.start)

@@ -31,6 +31,12 @@ class Line:
         self.refused_at: float | None = None
         """When that was told, since it was last connected."""
 
+    @property
+    def has_news(self) -> bool:
+        """Whether something has come, or it is connected and nobody has heard so."""
+        link = self.link
+        return bool(link.inbox or link.troubles) or (link.connection is not None and not self.is_up)
+
 
 class SimPeers:
     """All peers of one broker's process."""
@@ -104,8 +110,7 @@ class SimPeers:
     @property
     def has_news(self) -> bool:
         """Whether there is something to receive or an event to take."""
-        lines = self._lines.values()
-        return bool(self._events) or any(line.link.inbox or line.link.troubles or line.is_up != (line.link.connection is not None) for line in lines)
+        return bool(self._events) or any(line.has_news for line in self._lines.values())
 
     def take_events(self) -> list[PeerEvent]:
         """What has happened since the last call."""
@@ -125,9 +130,6 @@ class SimPeers:
         if line.link.connection is not None and not line.is_up:
             line.is_up, line.refused_at = True, None
             self._events.append(Up(line.broker))
-        elif line.link.connection is None and line.is_up:
-            line.is_up = False  # it broke, and the socket connects again by itself
-            self._events.append(Gone(line.broker))
 
     def _refused(self, line: Line) -> None:
         if line.refused_at is None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, MutableMapping
 
 from tests.sim.copies import Copy, Entry, Key
 from tests.sim.history import demand
-from zmqmq.core.places import Member, Place
+from zmqmq.core.places import Place
 from zmqmq.core.tree import ANY_VERSION
 
 Life = tuple[str, int]
@@ -89,17 +89,14 @@ def complete(rule: str, who: str, copy: Copy | None, committed: Mapping[int, Ent
             demand(copy.holds(offset, entry), f"{rule}: {who} misses what is committed", copy.broker, copy.key, offset, entry, copy.entries.get(offset))
 
 
-def members_are_complete(place: Place, copies: Mapping[str, Copy], stale: set[str], committed: Mapping[int, Entry], since: int = 0) -> None:
-    """R5, R6: every member of the in-sync set and every eligible one holds all that is committed. A disk that was replaced is another member."""
+def members_are_complete(place: Place, copies: Mapping[str, Copy], disks: Mapping[str, str], committed: Mapping[int, Entry], since: int = 0) -> None:
+    """R5, R6: every member of the in-sync set and every eligible one holds all that is committed.
+
+    `disks`: broker -> identity of its store, "" if it is an older image of itself. A member whose disk was lost or exchanged is excused: that is the
+    worst that a machine can do, and no fault of the protocol as long as it is not made leader."""
     for member in [*place.isr, *place.elr]:
-        copy = copies.get(member.broker)
-        if not is_excused(member, copy, stale):
-            complete("R6", f"{member.broker}, which is in sync or eligible,", copy, committed, since)
-
-
-def is_excused(member: Member, copy: Copy | None, stale: set[str]) -> bool:
-    """Whether the member's disk was lost or replaced by an older image: the worst that a machine can do, and not the protocol's fault."""
-    return member.broker in stale or (copy is not None and copy.storage_id != member.storage)
+        if disks.get(member.broker) == member.storage:
+            complete("R6", f"{member.broker}, which is in sync or eligible,", copies.get(member.broker), committed, since)
 
 
 def confirmed(key: Key, offset: int, entry: Entry, replicas: list[str], copies: Mapping[str, Copy], needed: int) -> None:

@@ -1,0 +1,307 @@
+"""The court sees: hand-made histories of clusters, good ones that pass and bad ones that do not."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from tests.sim.copies import entries
+from tests.sim.court import Court
+from tests.sim.history import History, Violation
+from zmqmq.core import operations as op
+from zmqmq.core import writes as w
+from zmqmq.core.model import TopicRecord, TopicSettings
+from zmqmq.core.places import Member, Place, elect, end_move, fence, hand_over, with_in_sync
+
+KEY = (7, 0)
+BROKERS = ["a", "b", "c"]
+TOPIC = TopicRecord(7, "t", 1, 3, TopicSettings(min_in_sync=2), 0.0)
+
+
+def member(broker: str, be: int = 1) -> Member:
+    return Member(broker, be, f"disk-{broker}")
+
+
+def place(*in_sync: str, epoch: int = 1, leader: str = "a") -> Place:
+    return Place(replicas=BROKERS, leader=leader, leader_be=1 if leader else 0, epoch=epoch, isr=[member(broker) for broker in in_sync])
+
+
+def message(offset: int, epoch: int = 1, value: bytes = b"") -> w.AppendMessages:
+    return w.AppendMessages(1, offset, epoch, 0.0, 5, offset, [value or b"v%d" % offset], [0], [b"k"], None)
+
+
+class Stage:
+    """Three brokers with one partition; `a` leads epoch 1 and all are in sync."""
+
+    def __init__(self) -> None:
+        self.court = Court()
+        for broker in BROKERS:
+            self.court.shelf(broker, f"disk-{broker}")
+            self.court.stored(broker, [w.PutTopic(TOPIC), w.CreateLog(1, 7, "t", 0), w.PutPromise(1, 1)])
+        self.version = 0
+        self.court.place_written(KEY, 0, 0, place(*BROKERS))
+
+    def put(self, brokers: str, *writes: w.Write) -> None:
+        for broker in brokers:
+            self.court.stored(broker, writes)
+
+    def agree(self, new: Place, expected: int | None = None) -> None:
+        before, self.version = self.version, self.version + 1
+        self.court.place_written(KEY, before if expected is None else expected, self.version, new)
+
+    @property
+    def place(self) -> Place:
+        now = self.court.truth(KEY).place
+        assert now is not None
+        return now
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+def lives(*brokers: str, be: int = 1):  # type: ignore[no-untyped-def]
+    return lambda broker: member(broker, be) if broker in brokers else None
+
+
+# --- good ones -------------------------------------------------------------------------------------------------------
+
+
+def test_a_history_without_fault_passes_and_tells_what_is_committed(stage: Stage) -> None:
+    history = History()
+    stage.court.on_committed = lambda key, records: history.adopt(key, "t", [entry.write for _, entry in records if entry.write is not None])
+    created = w.AppendOperation(1, 0, 1, 0.0, op.encode(op.GroupCreated("g", 0)))
+    stage.put("abc", created, message(1), message(2))
+    stage.put("ab", message(3))
+    stage.court.committed("a", KEY, 3)
+    stage.court.delivers(("a", 1), KEY, 1)
+    assert [sorted(log.messages) for log in history.logs.values()] == [[1, 2]]
+    assert next(iter(history.logs.values())).groups["g"].unsettled == 2
+    stage.agree(fence(stage.place, "a", lives("b", "c"), 2))
+    assert stage.place.leader == "b"
+    stage.court.opened(KEY, 2, ("b", 1))
+    stage.put("c", w.TruncateLog(1, 3))
+    stage.put("b", message(4, 2))
+    stage.put("c", message(3, 1), message(4, 2))
+    stage.court.committed("b", KEY, 5)
+    assert sorted(stage.court.truth(KEY).committed) == [0, 1, 2, 3, 4]
+
+
+def test_the_uncommitted_end_of_a_deposed_leader_may_be_cut_off(stage: Stage) -> None:
+    stage.put("abc", message(0))
+    stage.court.committed("a", KEY, 1)
+    stage.put("a", message(1))
+    stage.agree(fence(stage.place, "a", lives("b", "c"), 2))
+    stage.put("bc", message(1, 2, b"another"))
+    stage.court.committed("b", KEY, 2)
+    stage.put("a", w.TruncateLog(1, 1), message(1, 2, b"another"))
+    stage.agree(with_in_sync(stage.place, [*stage.place.isr, member("a", 2)], 2))
+    assert stage.court.unwell() == []
+    stage.court.agree()
+
+
+def test_a_single_survivor_may_lead_when_it_was_eligible(stage: Stage) -> None:
+    stage.put("abc", message(0))
+    stage.court.committed("a", KEY, 1)
+    stage.agree(with_in_sync(stage.place, [member("a"), member("b")], 2))
+    stage.agree(with_in_sync(stage.place, [member("a")], 2))
+    assert [one.broker for one in stage.place.elr] == ["b"]
+    stage.agree(elect(stage.place, lives("b", be=2), 2))
+    assert stage.place.leader == "b" and stage.court.situations["eligible one elected"] == 1
+
+
+def test_a_cluster_that_lacks_something_is_not_well(stage: Stage) -> None:
+    stage.agree(replace(with_in_sync(stage.place, [member("a")], 2), leader="", leader_be=0, epoch=2))
+    assert len(stage.court.unwell()) == 3
+
+
+def test_records_may_be_gaps_apart_and_a_snapshot_has_none_of_the_old_ones(stage: Stage) -> None:
+    stage.put("ab", message(0), message(5))
+    stage.agree(with_in_sync(stage.place, [member("a"), member("b")], 2))
+    stage.court.committed("a", KEY, 6)
+    stage.put("ab", w.TrimLog(1, 5))
+    snapshot = w.PutSnapshot(2, 5, 5, 1, 1, 0, [], [], [], [], [])
+    stage.put("c", w.DropLog(1), w.CreateLog(2, 7, "t", 0), w.PutPromise(2, 1), snapshot)
+    stage.put("c", message(5)._replace(log_id=2))
+    stage.agree(with_in_sync(stage.place, [*stage.place.isr, member("c")], 2))
+    assert stage.court.situations["snapshot installed"] == 1
+
+
+# --- bad ones --------------------------------------------------------------------------------------------------------
+
+
+def test_two_leaders_in_one_epoch_are_seen(stage: Stage) -> None:
+    stage.court.delivers(("a", 1), KEY, 1)
+    with pytest.raises(Violation, match="R1"):
+        stage.court.delivers(("b", 1), KEY, 1)
+
+
+def test_a_later_life_that_goes_on_with_an_epoch_is_seen(stage: Stage) -> None:
+    with pytest.raises(Violation, match="R1"):
+        stage.court.opened(KEY, 1, ("a", 2))
+
+
+def test_a_write_that_replaces_what_was_not_read_is_seen(stage: Stage) -> None:
+    with pytest.raises(Violation, match="R2"):
+        stage.agree(place("a", "b"), expected=-1)
+    with pytest.raises(Violation, match="R2"):
+        Stage().agree(place("a", "b"), expected=5)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        place(*BROKERS, leader="b"),
+        place(*BROKERS, epoch=3),
+        place("a"),
+        replace(place("a", "b"), elr=[member("c")]),
+    ],
+    ids=["another leader in one epoch", "an epoch left out", "complete ones forgotten", "eligible ones though enough are in sync"],
+)
+def test_a_place_that_does_not_follow_from_the_one_before_is_seen(stage: Stage, bad: Place) -> None:
+    with pytest.raises(Violation, match="R2"):
+        stage.agree(bad)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        place("b", "c"),
+        replace(place("a", "b"), isr=[member("a"), member("a", 2)]),
+        replace(place("a", "b"), isr=[member("a"), member("z")]),
+        replace(place("a"), elr=[member("a")]),
+    ],
+    ids=["its leader is not in sync", "a broker twice", "no replica", "in sync and eligible"],
+)
+def test_a_place_that_makes_no_sense_is_seen(stage: Stage, bad: Place) -> None:
+    with pytest.raises(Violation):
+        stage.agree(bad)
+
+
+def test_logs_that_differ_are_seen(stage: Stage) -> None:
+    stage.put("a", message(0))
+    with pytest.raises(Violation, match="R3: two records"):
+        stage.put("b", message(0, 1, b"another"))
+
+
+def test_logs_that_differ_below_are_seen(stage: Stage) -> None:
+    stage.put("a", message(0, 1), message(1, 2))
+    with pytest.raises(Violation, match="R3: a record stands"):
+        stage.put("b", message(0, 0), message(1, 2))
+
+
+def test_a_confirmation_with_too_few_copies_is_seen(stage: Stage) -> None:
+    stage.agree(with_in_sync(stage.place, [member("a"), member("b")], 2))
+    stage.put("a", message(0))
+    with pytest.raises(Violation, match="R9"):
+        stage.court.committed("a", KEY, 1)
+
+
+def test_a_confirmation_without_a_member_of_the_in_sync_set_is_seen(stage: Stage) -> None:
+    stage.put("ab", message(0))
+    with pytest.raises(Violation, match="R6: c"):
+        stage.court.committed("a", KEY, 1)
+
+
+def test_a_member_taken_in_too_early_is_seen(stage: Stage) -> None:
+    stage.agree(with_in_sync(stage.place, [member("a"), member("b")], 2))
+    stage.put("ab", message(0))
+    stage.court.committed("a", KEY, 1)
+    with pytest.raises(Violation, match="R6: c"):
+        stage.agree(with_in_sync(stage.place, [*stage.place.isr, member("c")], 2))
+
+
+def test_a_leader_that_misses_something_is_seen(stage: Stage) -> None:
+    stage.agree(with_in_sync(stage.place, [member("a"), member("b")], 2))
+    stage.put("ab", message(0))
+    stage.court.committed("a", KEY, 1)
+    with pytest.raises(Violation, match="R7"):
+        stage.court.opened(KEY, 2, ("c", 1))
+
+
+def test_a_disk_that_was_exchanged_is_excused_until_it_leads(stage: Stage) -> None:
+    stage.put("abc", message(0))
+    stage.court.committed("a", KEY, 1)
+    stage.court.shelves["c"].wipe("disk-new")
+    stage.agree(with_in_sync(stage.place, [member("a"), member("c")], 2))
+    with pytest.raises(Violation, match="R7"):
+        stage.agree(hand_over(stage.place, member("c")))
+
+
+def test_an_older_image_of_a_disk_is_excused_until_it_leads(stage: Stage) -> None:
+    image = stage.court.shelves["b"].image()
+    stage.put("abc", message(0))
+    stage.court.committed("a", KEY, 1)
+    stage.court.shelves["b"].restore(image)
+    stage.agree(with_in_sync(stage.place, [member("a"), member("b")], 2))
+    stage.put("b", w.RenewStorageId("disk-b2"))
+    with pytest.raises(Violation, match="R7"):
+        stage.agree(hand_over(stage.place, member("b")))
+
+
+def test_committed_records_that_are_cut_off_are_seen(stage: Stage) -> None:
+    stage.put("abc", message(0), message(1))
+    stage.court.committed("a", KEY, 2)
+    with pytest.raises(Violation, match="R8"):
+        stage.put("c", w.TruncateLog(1, 1))
+
+
+def test_records_deleted_before_they_are_committed_are_seen(stage: Stage) -> None:
+    stage.put("a", message(0), message(1))
+    with pytest.raises(Violation, match="R8"):
+        stage.put("a", w.TrimLog(1, 1))
+
+
+def test_a_confirmation_after_the_end_of_the_session_is_seen(stage: Stage) -> None:
+    stage.court.session_ended(99, 4.0)
+    stage.court.acts(("a", 1), 99, 3.9, "produced")
+    with pytest.raises(Violation, match="R10"):
+        stage.court.acts(("a", 1), 99, 4.1, "produced")
+
+
+def test_a_deposed_leader_that_delivers_is_seen_unless_it_was_declared_dead_by_mistake(stage: Stage) -> None:
+    stage.court.delivers(("b", 1), KEY, 2)
+    with pytest.raises(Violation, match="R10"):
+        stage.court.delivers(("a", 1), KEY, 1)
+    stage.court.buried.add(("a", 1))
+    stage.court.delivers(("a", 1), KEY, 1)
+
+
+def test_a_role_without_a_registration_is_seen(stage: Stage) -> None:
+    stage.court.role("a", KEY, "none", None)
+    stage.court.role("a", KEY, "leader", 1)
+    with pytest.raises(Violation, match="R11"):
+        stage.court.role("a", KEY, "follower", None)
+
+
+def test_a_promise_that_is_forgotten_is_seen(stage: Stage) -> None:
+    stage.put("c", w.PutPromise(1, 5))
+    stage.agree(with_in_sync(stage.place, [member("a"), member("b")], 2))
+    with pytest.raises(Violation, match="R11"):
+        stage.put("c", w.DropLog(1), w.CreateLog(2, 7, "t", 0))
+
+
+def test_a_replica_that_is_deleted_is_seen(stage: Stage) -> None:
+    with pytest.raises(Violation, match="R12"):
+        stage.put("c", w.DropLog(1))
+
+
+def test_a_copy_that_nobody_counts_on_may_be_deleted(stage: Stage) -> None:
+    moved = replace(stage.place, removing=["c"])
+    stage.agree(moved)
+    stage.agree(end_move(stage.place, 2))
+    stage.put("c", w.DropLog(1))
+    assert stage.court.situations["copy deleted"] == 1
+
+
+def test_a_snapshot_in_place_of_a_copy_that_counts_is_seen(stage: Stage) -> None:
+    with pytest.raises(Violation, match="R12"):
+        stage.put("c", w.DropLog(1), w.CreateLog(2, 7, "t", 0), w.PutPromise(2, 1))
+
+
+def test_records_are_the_same_however_they_were_written_together() -> None:
+    together = w.AppendMessages(1, 4, 1, 0.0, 5, 9, [b"x", b"y"], [1, 2], None, None)
+    alone = w.AppendMessages(3, 5, 1, 0.0, 5, 10, [b"y"], [2], [None], [None])
+    (_, second) = list(entries(together))
+    assert second[0] == 5 and second[1].same(next(entries(alone))[1])
