@@ -5,6 +5,8 @@
     │   ├── InvalidName            a topic, group or key that breaks the naming rules
     │   ├── InvalidValue           a number, delay or setting outside its limits (also a ValueError)
     │   │   └── ConfigError        the same, in a configuration file, flag or variable
+    │   │       ├── ClusterMismatch    the broker belongs to another cluster, or to another version of one
+    │   │       └── BrokerTaken        another live broker has the same broker id
     │   ├── MessageTooLarge        a value, key or header block over the broker's limit
     │   ├── UnknownTopic           no such topic, and automatic creation is off
     │   ├── TopicExists            the topic is there already, with other settings
@@ -86,6 +88,14 @@ class InvalidValue(CallerError, ValueError):
 
 class ConfigError(InvalidValue):
     """A configuration file, flag or variable that cannot be used."""
+
+
+class ClusterMismatch(ConfigError):
+    """The broker belongs to another cluster, or the cluster to another version of zmqmq."""
+
+
+class BrokerTaken(ConfigError):
+    """Another live broker has the same broker id."""
 
 
 class MessageTooLarge(CallerError):
