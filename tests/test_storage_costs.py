@@ -82,6 +82,10 @@ def test_reading_costs_what_is_read(steps: Steps, tmp_path: Path) -> None:
     assert steps.of(lambda: reader.read(LOG, 0, LARGE, 100)) < 500
     assert steps.of(lambda: reader.read_offsets(LOG, [5, 30_000])) < 500
     assert steps.of(lambda: reader.due(LOG, float("inf"), 5)) < 500
+    assert steps.of(lambda: reader.blocks(LOG, LARGE // 2, 1 << 40, 500)) < 500
+    assert steps.of(lambda: reader.blocks(LOG, LARGE + 5, 1 << 40, 100)) < 1000
+    assert steps.of(lambda: reader.last_epoch(LOG, LARGE // 2)) < 500
+    assert steps.of(lambda: reader.log(LOG)) < 1500
     assert steps.of(lambda: reader.dead(LOG, "g", 20_000, 5)) < 500
     assert steps.of(lambda: reader.offset_at(LOG, 33_333.0)) < 1500
     store.close()
@@ -92,6 +96,15 @@ def test_a_trim_costs_what_it_deletes_and_never_walks_over_kept_records_again(st
     store.commit([w.TrimLog(LOG, LARGE // 2)])
     assert steps.of(lambda: store.commit([w.TrimLog(LOG, LARGE // 2 + 20)])) < 1500
     assert steps.of(lambda: store.commit([w.DropDead(LOG, "g", [0, 10])])) < 500
+    store.close()
+
+
+def test_cutting_and_dropping_a_log_cost_what_is_cut_off_whatever_remains(steps: Steps, tmp_path: Path) -> None:
+    store = Storage.open(filled(tmp_path / "large", LARGE), ballast_bytes=1 << 20)
+    end = store.reader.log(LOG).end
+    assert steps.of(lambda: store.commit([w.TruncateLog(LOG, end - 10)])) < 1500
+    store.commit([w.DropDead(LOG, "g", range(LARGE)), w.DropDelayed(LOG, range(LARGE, 2 * LARGE))])
+    assert steps.of(lambda: store.commit([w.DropLog(LOG), log(2)])) < 3000
     store.close()
 
 
