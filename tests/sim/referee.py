@@ -6,9 +6,10 @@ Safety only: nothing here waits for anything. `tests.sim.ending` demands that al
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from tests.sim import queue_verdicts as rules
 from tests.sim.consumer import SimConsumer, Task
 from tests.sim.history import GroupTruth, History, LogTruth, demand
 from tests.sim.producer import Outcome
@@ -36,7 +37,13 @@ class Referee:
         """What has happened, so that a run can tell what it has seen."""
         self.sure: dict[str, float] = {}
         """By consumer: when it sent the last frame that the broker has counted as life of a subscribed session."""
-        self.tokens: dict[tuple[str, int, bytes], tuple[tuple[int, int], str]] = {}
+        self.tokens: dict[tuple[rules.Queue, bytes], tuple[tuple[int, int], str]] = {}
+        self.newest: dict[tuple[rules.Queue, bytes], int] = {}
+        """Per key: the newest message that was handed out."""
+        self.seen: dict[rules.Queue, set[int]] = {}
+        """What was ever handed out."""
+        self.settled: dict[tuple[rules.Queue, int], str] = {}
+        """What consumers were told to be settled."""
         self.confirmed: dict[bytes, Outcome] = {}
         self.unaccepted: dict[bytes, Outcome] = {}
         self._world = world
@@ -75,25 +82,17 @@ class Referee:
         broker = host.broker
         assert broker is not None
         hub = broker.node.context.hub_numbers[lot.queue]
-        number, log = self.history.log(hub.topic, lot.partition)
+        _, log = self.history.log(hub.topic, lot.partition)
         group = log.groups[hub.group]
+        queue = (hub.group, hub.topic, lot.partition)
         for index, (offset, value) in enumerate(zip(lot.offsets, lot.values, strict=True)):
-            demand(offset in log.messages, "what is delivered is not on disk", offset, value)
-            key = log.messages[offset][0]
-            demand(log.messages[offset][1] == value, "another message is delivered than was accepted", offset, value)
-            demand(offset not in group.concluded, "a settled message is delivered again", hub.group, offset, value)
-            demand(client in group.members, "a message is delivered to somebody who has not joined", client, offset)
             attempt = lot.attempts[index] if lot.attempts is not None else 1
-            demand(attempt == group.failures.get(offset, 0) + 1, "the attempts are not those on disk", offset, attempt, group.failures.get(offset, 0))
+            key, known = log.messages.get(offset, (None, None))
+            expected = None if known is None else rules.Expected(known, offset in group.concluded, group.failures.get(offset, 0), group.members)
+            rules.deliverable(client, offset, value, attempt, expected)
             self.situations["redelivered"] += attempt > 1
             if key is not None:
-                self._token(client, (hub.group, number, key), (lot.epoch, lot.lease))
-
-    def _token(self, client: str, holder: tuple[str, int, bytes], token: tuple[int, int]) -> None:
-        before = self.tokens.get(holder)
-        grows = before is None or token > before[0] or (token == before[0] and client == before[1])
-        demand(grows, "a fencing token does not grow", holder, token, before)
-        self.tokens[holder] = (token, client)
+                rules.token_grows(self.tokens, queue, key, (lot.epoch, lot.lease), client)
 
     # --- consumers ---------------------------------------------------------------------------------------------------
 
@@ -105,40 +104,31 @@ class Referee:
         """The application gets a message."""
         _, log, group = self._place(consumer, task)
         offset, key = task.offset, task.key
+        hold = _hold(consumer, task)
         self._world.note("handed", consumer.name, task.held.subscription.topic, task.held.partition, offset)
         mine = {other.offset: other for other in consumer.tasks if self._place_key(other) == self._place_key(task)}
         if offset in mine:
             demand(mine[offset].state not in (HANDED, SETTLING), "a consumer gets what it is still working on", consumer.name, offset)
         if key is not None and offset not in group.replayed:
-            for before in log.earlier(key, offset):
-                if before >= group.position and before not in group.concluded and before not in group.replayed:
-                    self._in_order(consumer, task, before, mine.get(before))
-        for other in self._world.consumers:
-            if other is not consumer and other.is_alive and other.group == consumer.group:
-                self._alone(consumer, task, other)
+            open_ones = [before for before in log.earlier(key, offset) if before >= group.position and before not in group.concluded | group.replayed]
+            rules.in_key_order(hold, open_ones, {before: _state(mine[before]) for before in open_ones if before in mine})
+        if offset not in group.replayed:
+            rules.first_in_order(self.newest, self.seen, hold)
+            rules.stays_settled(self.settled, hold)
+        rules.one_holder(hold, self._held_by_others(consumer))
 
     @staticmethod
     def _place_key(task: Task) -> tuple[str, int]:
         return task.held.subscription.topic, task.held.partition
 
-    def _in_order(self, consumer: SimConsumer, task: Task, before: int, earlier: Task | None) -> None:
-        facts = (consumer.name, consumer.group, *self._place_key(task), task.key, task.offset, before)
-        demand(earlier is not None, "a message overtakes an earlier one of its key", *facts)
-        assert earlier is not None
-        good = earlier.state == HANDED or (earlier.state == SETTLING and earlier.verdict in ("ack", "reject"))
-        demand(good, "a message overtakes one of its key that goes back", *facts, earlier.verdict)
-
-    def _alone(self, consumer: SimConsumer, task: Task, other: SimConsumer) -> None:
-        """Nobody else who may believe so holds the message, or one of its key."""
-        if not (self.is_sure(consumer) and self.is_sure(other)):
-            return
+    def _held_by_others(self, consumer: SimConsumer) -> Iterator[rules.Hold]:
+        """What others of the group may rightly believe to hold while this consumer may believe so too."""
         longest = self._world.config.topics.defaults.max_processing_time - 2 * SLOWEST
-        for held in other.open_tasks():
-            if other.now - held.held.arrived > longest:
-                continue  # its lease may have expired
-            if self._place_key(held) == self._place_key(task):
-                same = held.offset == task.offset or (task.key is not None and held.key == task.key)
-                demand(not same, "two consumers hold a message or a key", consumer.name, task.offset, other.name, held.offset, task.key)
+        if not self.is_sure(consumer):
+            return
+        for other in self._world.consumers:
+            if other is not consumer and other.is_alive and other.group == consumer.group and self.is_sure(other):
+                yield from (_hold(other, held) for held in other.open_tasks() if other.now - held.held.arrived <= longest)  # else its lease may have expired
 
     def is_sure(self, consumer: SimConsumer) -> bool:
         """Whether what the consumer holds is certainly still its own: the broker cannot have given it up by now."""
@@ -151,6 +141,7 @@ class Referee:
         _, _, group = self._place(consumer, task)
         if task.verdict in ("ack", "reject"):
             demand(task.offset in group.concluded, "a confirmed settling is not on disk", consumer.name, task.verdict, task.offset)
+            self.settled[(consumer.group, *self._place_key(task)), task.offset] = consumer.name
         self.situations[f"confirmed {task.verdict}"] += 1
 
     def lost(self, consumer: SimConsumer, task: Task) -> None:
@@ -200,3 +191,13 @@ class Referee:
                 if key is not None:
                     owner = owners.setdefault(key, lease.holder.member)
                     demand(owner == lease.holder.member, "a key has two holders", *where, key, owner, lease.holder.member)
+
+
+def _hold(consumer: SimConsumer, task: Task) -> rules.Hold:
+    return rules.Hold(consumer.name, (consumer.group, task.held.subscription.topic, task.held.partition), task.offset, task.key)
+
+
+def _state(task: Task) -> rules.State:
+    if task.state == HANDED:
+        return "working"
+    return "concluding" if task.state == SETTLING and task.verdict in ("ack", "reject") else "returning"
