@@ -35,8 +35,8 @@ from zmqmq.errors import ZmqmqError
 
 SWEEP_INTERVAL = 0.25
 """Seconds between looks at in-sync sets that time alone may change."""
-RETIRE_WAIT = 5.0
-"""Seconds that a broker that stops waits until its leaderships are handed over."""
+DELETE_AFTER = 3600.0
+"""Seconds that a replica which was moved away is kept."""
 
 
 class Membership(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +77,7 @@ class Cluster:
         self._names = 0
         self._next_sweep = 0.0
         self._peers: dict[str, str] | None = None
+        self._unwanted: dict[Key, float] = {}
         context.leader_of = self.leader_of
 
     def _registration(self, membership: Membership) -> Registration:
@@ -144,8 +145,6 @@ class Cluster:
             return
         if isinstance(event, Trouble):
             return
-        if isinstance(event, Lost):
-            self.outlet.forget()
         if isinstance(event, Suspended | Lost):
             self.context.note("coordination", state=type(event).__name__.lower())
         self.mirror.hear(event, now)
@@ -179,6 +178,7 @@ class Cluster:
         if me == self._was:
             return
         self._was = me
+        self.agreements.forget()
         if me is None:
             self.roles.step_down()
             self.context.note("unregistered", reason=registrar.reason)
@@ -251,6 +251,19 @@ class Cluster:
                 self._consider_handing_over(replica)
                 if self.retiring:
                     self.agreements.release(replica)
+        self.agreements.retry()
+        self._drop_unwanted()
+
+    def _drop_unwanted(self) -> None:
+        """Partitions that have been moved away for good: their records go after a while, and only by a fresh picture."""
+        me = self.me()
+        for replica in list(self.roles):
+            place = replica.place
+            names = {*place.replicas, *(member.broker for member in [*place.isr, *place.elr])}
+            if me is None or not self.view.is_fresh or replica.version < 0 or me.broker in names:
+                self._unwanted.pop(replica.key, None)
+            elif self.context.now - self._unwanted.setdefault(replica.key, self.context.now) >= DELETE_AFTER:
+                self.roles.drop(replica.key)
 
     # --- other brokers ---------------------------------------------------------------------------------------------
 
@@ -280,6 +293,11 @@ class Cluster:
             self.context.note("obituary", broker=broker, endpoint=endpoint)
             self.registrar.bury(info, self.view)
 
+    def take_silent(self) -> list[str]:
+        """Brokers to which the connection should be made anew."""
+        silent, self.replication.silent = self.replication.silent, []
+        return silent
+
     def take_peers(self) -> Mapping[str, str] | None:
         """Endpoints of all other brokers, if they have changed since the last call."""
         peers = {broker: info.endpoint for broker, info in self.view.brokers.items() if broker != self.context.settings.broker_id}
@@ -298,6 +316,11 @@ class Cluster:
     def is_here(self, partition: Partition) -> bool:
         """Whether this is still the state of a partition here."""
         return self.roles.of(partition) is not None
+
+    def still_wanted(self, carried: list[Write]) -> list[Write]:
+        """Of what an earlier turn could not write, that which belongs to no leadership that has ended since."""
+        closed, self.roles.closed = self.roles.closed, set()
+        return [write for write in carried if getattr(write, "log_id", None) not in closed]
 
     def note(self, partition: Partition, writes: Sequence[Write]) -> None:
         """What this turn writes of a partition."""

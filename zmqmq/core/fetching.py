@@ -33,6 +33,8 @@ class Fetcher:
         self._sent_at = 0.0
         self._changed = False
         self._snapshot: tuple[int, Key, float] | None = None
+        self.missed = False
+        """A question was not answered in time: the connection may be dead without anybody having noticed."""
 
     def follow(self, replica: Replica) -> None:
         """The partition is followed from this broker from now on, or in a newer epoch."""
@@ -54,6 +56,7 @@ class Fetcher:
         """The next question, if one is due; everything that it reports is on disk. `number` grows over all questions of this broker's life."""
         if self._out and now >= self._sent_at + self._wait + ANSWER_TIMEOUT:
             self.reset()
+            self.missed = True
         if (self._out and not self._changed) or (not self.replicas and not self._told):
             return None
         parts = self._parts()

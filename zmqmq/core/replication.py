@@ -49,6 +49,8 @@ class Replication:
         """Partitions whose followers have moved: the in-sync set may have to change."""
         self.questions: list[tuple[str, Command]] = []
         """(broker, command) to send when the turn is on disk."""
+        self.silent: list[str] = []
+        """Brokers that have not answered in time."""
         self._me = me
         self._number = 0
         self._fetchers: dict[str, Fetcher] = {}
@@ -221,6 +223,9 @@ class Replication:
         if me is not None:
             for broker, fetcher in self._fetchers.items():
                 question = fetcher.ask(self.context.now, me.be, self._number + 1)
+                if fetcher.missed:
+                    fetcher.missed = False
+                    self.silent.append(broker)
                 if question is not None:
                     self._next()
                     self.questions.append((broker, question))
