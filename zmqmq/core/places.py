@@ -97,9 +97,14 @@ def elect(place: Place, lives: Callable[[str], Member | None], needed: int, avoi
 
 
 def fence(place: Place, broker: str, lives: Callable[[str], Member | None], needed: int, avoid: Iterable[str] = ()) -> Place:
-    """The broker's registration is gone or another one: it leaves the in-sync set, and somebody else leads."""
-    place = with_in_sync(place, [member for member in place.isr if member.broker != broker], needed)
-    return elect(place, lives, needed, avoid) if place.leader == broker else place
+    """The broker's registration is gone or another one: what it was in an earlier life leaves the in-sync set, and somebody else leads.
+    Does nothing to a broker whose present life is the one recorded, so that it can be repeated."""
+    life = lives(broker)
+    isr = [member for member in place.isr if member.broker != broker or member == life]
+    if isr != place.isr:
+        place = with_in_sync(place, isr, needed)
+    leads = life is not None and place.leader_be == life.be and life in place.isr
+    return elect(place, lives, needed, avoid) if place.leader == broker and not leads else place
 
 
 def release(place: Place) -> Place:
@@ -114,8 +119,9 @@ def hand_over(place: Place, successor: Member) -> Place:
 
 
 def begin_move(place: Place, replicas: list[str]) -> Place:
-    """Asks for another set of replicas: first those that come catch up, then those that go leave."""
-    adding = [broker for broker in replicas if broker not in place.replicas]
+    """Asks for another set of replicas: first those that come catch up, then those that go leave. During a move it changes the
+    goal: who still had to catch up has to as before."""
+    adding = [broker for broker in replicas if broker not in place.replicas or broker in place.adding]
     removing = [broker for broker in place.replicas if broker not in replicas]
     return replace(place, replicas=[*replicas, *removing], adding=adding, removing=removing)
 
