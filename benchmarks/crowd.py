@@ -57,26 +57,28 @@ class IdleConsumer:
         self.wakes = self.pulls = self.messages = 0
         self._consuming = Consuming([topic], group, count(1).__next__, random.random)
         self._consuming.is_wanted = True
+        self._broker = ""
 
     def opened(self, welcome: Welcome) -> None:
-        self._consuming.opened(welcome)
+        self._broker = welcome.broker_id
+        self._consuming.opened(self._broker, welcome)
 
     def hear(self, command: Command, now: float) -> None:
         consuming = self._consuming
-        consuming.hear(command, now)
+        consuming.hear(self._broker, command, now)
         for held, index in consuming.take(1000):
             self.messages += 1
             consuming.settle(held, [index], "ack", None, "")
 
     def hint(self, frame: bytes, now: float) -> None:
         if frame.startswith(BEACON):
-            self._consuming.beacon(decode_beacon(frame), now)
+            self._consuming.beacon(self._broker, decode_beacon(frame), now)
         else:
             self.wakes += 1
-            self._consuming.woken()
+            self._consuming.woken(self._broker)
 
     def step(self, now: float) -> list[Command]:
-        commands = self._consuming.step(now)
+        commands = [command for _, command in self._consuming.step(now, [self._broker])]
         self.pulls += sum(isinstance(command, Pull) for command in commands)
         return commands
 
@@ -91,6 +93,7 @@ class IdleSensor:
 
     def __init__(self, topic: str) -> None:
         self._producing = Producing(random.getrandbits(63), count(1).__next__, random.random)
+        self._broker = ""
         parcel = Parcel(topic, time.monotonic())
         parcel.values.append(b"21.5")
         parcel.close()
@@ -102,7 +105,8 @@ class IdleSensor:
         return not self._producing.unresolved
 
     def opened(self, welcome: Welcome) -> None:
-        self._producing.opened(welcome.limits)
+        self._broker = welcome.broker_id
+        self._producing.opened(self._broker, welcome.limits)
 
     def hear(self, command: Command, now: float) -> None:
         self._producing.hear(command, now)
@@ -111,7 +115,7 @@ class IdleSensor:
         """Sensors do not listen."""
 
     def step(self, now: float) -> list[Command]:
-        return self._producing.step(now, True)
+        return [command for _, command in self._producing.step(now, [self._broker])]
 
     def deadline(self) -> float:
         return self._producing.deadline()

@@ -134,6 +134,7 @@ def test_a_refused_greeting_is_the_reason_why_no_broker_answers(script: Scripted
 def test_a_closing_client_says_goodbye(script: ScriptedBroker) -> None:
     consumer = Consumer(script.endpoint, "t")
     script.welcome()
+    script.describe()
     asked = script.expect(Subscribe)
     script.say(Subscribed(asked.id, 1, "t", "default"))
     consumer.close(0.5)
@@ -143,6 +144,7 @@ def test_a_closing_client_says_goodbye(script: ScriptedBroker) -> None:
 def test_a_client_that_waits_for_the_farewell_is_not_busy(script: ScriptedBroker) -> None:
     consumer = Consumer(script.endpoint, "t")
     script.welcome()
+    script.describe()
     asked = script.expect(Subscribe)
     script.say(Subscribed(asked.id, 1, "t", "default"))
     assert consumer.receive(0) is None
@@ -166,6 +168,7 @@ def test_a_client_that_waits_for_the_farewell_is_not_busy(script: ScriptedBroker
 def test_without_wake_ups_and_beacons_a_message_comes_within_about_the_beacons_interval(script: ScriptedBroker) -> None:
     with Consumer(script.endpoint, "t") as consumer:
         script.welcome(beacon_interval=0.2)
+        script.describe()
         asked = script.expect(Subscribe)
         script.say(Subscribed(asked.id, 1, "t", "default"))
         assert consumer.receive(0) is None

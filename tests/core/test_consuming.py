@@ -5,11 +5,14 @@ from __future__ import annotations
 from itertools import count
 from typing import TypeVar
 
+from zmqmq.core.buffer import FIRST_CREDIT
 from zmqmq.core.checksum import checksums
 from zmqmq.core.commands import (
     Beacon,
     Command,
     Delivery,
+    Describe,
+    Described,
     Empty,
     KeptLease,
     Lot,
@@ -23,13 +26,14 @@ from zmqmq.core.commands import (
     Subscribed,
     Welcome,
 )
-from zmqmq.core.consuming import FIRST_CREDIT, Consuming
+from zmqmq.core.consuming import Consuming
 from zmqmq.core.held import LOST, SETTLED, SETTLING, Held
-from zmqmq.core.model import Limits
+from zmqmq.core.model import Limits, Placement, TopicSettings
 from zmqmq.errors import UnknownTopic
 
 Kind = TypeVar("Kind", bound=Command)
 QUEUE = 7
+BROKER = "b"
 
 
 class Script:
@@ -42,14 +46,20 @@ class Script:
         self.open()
 
     def open(self) -> None:
-        self.consuming.opened(Welcome(1, "c", "b", 1, 1, Limits(), 9.0, 1.0, "tcp://127.0.0.1:7401", b"12345678", "test", 0.0))
+        self.consuming.opened(BROKER, Welcome(1, "c", "b", 1, 1, Limits(), 9.0, 1.0, "tcp://127.0.0.1:7401", b"12345678", "test", 0.0))
 
     def step(self, kind: type[Kind]) -> list[Kind]:
-        return [command for command in self.consuming.step(self.now) if isinstance(command, kind)]
+        letters = self.consuming.step(self.now, [BROKER])
+        asked = [command for _, command in letters if isinstance(command, Describe)]
+        for describe in asked:
+            placements = [Placement(0, 1, BROKER, "tcp://127.0.0.1:7400")]
+            self.consuming.hear(BROKER, Described(describe.id, "t", 1, 1, placements, TopicSettings()), self.now)
+        found = [command for _, command in letters if isinstance(command, kind)]
+        return found + (self.step(kind) if asked else [])
 
     def subscribe(self, *leases: KeptLease) -> Subscribe:
         (subscribe,) = self.step(Subscribe)
-        assert self.consuming.hear(Subscribed(subscribe.id, QUEUE, "t", "g", list(leases)), self.now)
+        assert self.consuming.hear(BROKER, Subscribed(subscribe.id, QUEUE, "t", "g", list(leases)), self.now)
         return subscribe
 
     def pull(self) -> Pull:
@@ -60,7 +70,7 @@ class Script:
         values = [b"v%d" % offset for offset in offsets]
         crcs = checksums(values, keys)
         lot = Lot(QUEUE, 0, 1, lease, offsets, [0.0] * len(offsets), values, crcs, keys, None, None)
-        self.consuming.hear(Delivery(self.consuming._turn if turn is None else turn, [lot]), self.now)
+        self.consuming.hear(BROKER, Delivery(self.consuming._pullers[BROKER].turn if turn is None else turn, [lot]), self.now)
 
     def taken(self, limit: int = 100) -> list[int]:
         return [held.offsets[index] for held, index in self.consuming.take(limit)]
@@ -119,7 +129,7 @@ def test_credit_shrinks_when_messages_grow_old_in_the_buffer() -> None:
     script.now = 5.0
     script.pull()
     script.deliver([100], lease=2)
-    assert script.consuming._credit == 32
+    assert script.consuming._buffer.credit == 32
 
 
 def test_no_pull_goes_out_while_the_buffer_is_half_full() -> None:
@@ -141,9 +151,9 @@ def test_an_unanswered_pull_is_repeated_with_the_same_turn() -> None:
 def test_empty_puts_the_consumer_to_sleep_until_it_is_woken() -> None:
     script = Script()
     script.subscribe()
-    script.consuming.hear(Empty(script.pull().turn, 5), 0.0)
+    script.consuming.hear(BROKER, Empty(script.pull().turn, 5), 0.0)
     assert script.step(Pull) == []
-    script.consuming.woken()
+    script.consuming.woken(BROKER)
     assert script.step(Pull)
 
 
@@ -156,16 +166,16 @@ def test_a_beacon_wakes_only_those_whose_queue_has_news() -> None:
     ):
         script = Script()
         script.subscribe()
-        script.consuming.hear(Empty(script.pull().turn, 5), 0.0)
-        script.consuming.beacon(beacon, 0.5)
+        script.consuming.hear(BROKER, Empty(script.pull().turn, 5), 0.0)
+        script.consuming.beacon(BROKER, beacon, 0.5)
         assert bool(script.step(Pull)) is wakes
 
 
 def test_without_beacons_a_sleeper_pulls_after_the_interval_and_with_them_it_sleeps_on() -> None:
     script = Script()
     script.subscribe()
-    script.consuming.hear(Empty(script.pull().turn, 5), 0.0)
-    script.consuming.beacon(Beacon(1, 5, []), 1.0)
+    script.consuming.hear(BROKER, Empty(script.pull().turn, 5), 0.0)
+    script.consuming.beacon(BROKER, Beacon(1, 5, []), 1.0)
     script.now = 2.1
     assert script.step(Pull) == []
     script.now = 2.2
@@ -202,7 +212,7 @@ def test_what_came_too_late_is_lost_and_the_rest_is_settled() -> None:
     held, _ = script.held(1)
     script.ack(1, 2)
     (settle,) = script.step(Settle)
-    script.consuming.hear(Settled(settle.id, [Settlement(QUEUE, 0, 1, 1, "ack", [2])]), 0.0)
+    script.consuming.hear(BROKER, Settled(settle.id, [Settlement(QUEUE, 0, 1, 1, "ack", [2])]), 0.0)
     assert list(held.states) == [SETTLED, LOST]
     assert script.consuming.losses == [(held, [1])]
     assert script.consuming.is_quiet
@@ -212,7 +222,7 @@ def test_recalled_messages_are_not_handed_out() -> None:
     script = delivered(1, 2, 3)
     assert script.taken(1) == [1]
     held, _ = script.held(1)
-    script.consuming.hear(Recalled(QUEUE, 0, 1, 1, [1, 2]), 0.0)
+    script.consuming.hear(BROKER, Recalled(QUEUE, 0, 1, 1, [1, 2]), 0.0)
     assert script.taken() == [3]
     assert list(held.states)[:2] == [LOST, LOST]
 
@@ -233,7 +243,7 @@ def test_a_delivery_that_crosses_a_nack_does_not_overtake() -> None:
     (settle,) = script.step(Settle)
     script.deliver([5, 6], [b"a", b"b"], lease=2, turn=0)
     assert script.taken() == [6]
-    script.consuming.hear(Settled(settle.id, []), 0.0)
+    script.consuming.hear(BROKER, Settled(settle.id, []), 0.0)
     script.deliver([1, 7], [b"a", b"a"], lease=3, turn=0)
     assert script.taken() == [1, 7]
 
@@ -279,7 +289,7 @@ def test_what_the_broker_does_not_mention_on_a_new_session_is_lost() -> None:
 def test_a_session_that_is_surely_over_loses_everything_held() -> None:
     script = delivered(1, 2)
     assert script.taken(1) == [1]
-    script.consuming.expired()
+    script.consuming.expired(BROKER)
     assert script.taken() == []
     assert sum(len(indices) for _, indices in script.consuming.losses) == 2
 
@@ -289,7 +299,7 @@ def test_a_refused_settle_is_tried_again() -> None:
     script.taken()
     script.ack(1)
     (settle,) = script.step(Settle)
-    script.consuming.hear(Refused(settle.id, "StorageFull", "full"), 0.0)
+    script.consuming.hear(BROKER, Refused(settle.id, "StorageFull", "full"), 0.0)
     assert script.step(Settle) == []
     script.now = 5.0
     (again,) = script.step(Settle)
@@ -299,7 +309,7 @@ def test_a_refused_settle_is_tried_again() -> None:
 def test_a_subscription_that_is_refused_for_good_is_an_error() -> None:
     script = Script()
     (subscribe,) = script.step(Subscribe)
-    script.consuming.hear(Refused(subscribe.id, "UnknownTopic", "no such topic"), 0.0)
+    script.consuming.hear(BROKER, Refused(subscribe.id, "UnknownTopic", "no such topic"), 0.0)
     assert isinstance(script.consuming.error, UnknownTopic)
 
 
@@ -308,7 +318,7 @@ def test_a_damaged_message_is_rejected_unseen() -> None:
     script.subscribe()
     turn = script.pull().turn
     lot = Lot(QUEUE, 0, 1, 1, [1, 2], [0.0, 0.0], [b"good", b"bad"], [checksums([b"good"])[0], 1], None, None, None)
-    script.consuming.hear(Delivery(turn, [lot]), 0.0)
+    script.consuming.hear(BROKER, Delivery(turn, [lot]), 0.0)
     assert script.taken() == [1]
     (settle,) = script.step(Settle)
     assert [(one.outcome, one.offsets) for one in settle.settlements] == [("reject", [2])]

@@ -11,7 +11,15 @@ from zmqmq.core.lane import ANSWER_TIMEOUT, MAX_IN_FLIGHT
 from zmqmq.core.model import Limits, Placement, TopicSettings
 from zmqmq.core.parcel import Parcel, partition_of
 from zmqmq.core.producing import Producing
+from zmqmq.core.topology import Letter
 from zmqmq.errors import MessageTooLarge, NotLeader, OutcomeUnknown, StorageFull, UnknownTopic, Unreachable
+
+BROKER = "broker-1"
+
+
+def commands_of(letters: list[Letter]) -> list[Command]:
+    assert all(broker == BROKER for broker, _ in letters)
+    return [command for _, command in letters]
 
 
 class Script:
@@ -21,7 +29,7 @@ class Script:
         self.partitions = partitions
         self.now = 0.0
         self.producing = Producing(99, count(1).__next__, lambda: 0.5, delivery_timeout)
-        self.producing.opened(limits or Limits())
+        self.producing.opened(BROKER, limits or Limits())
 
     def send(self, *values: bytes, keys: list[bytes | None] | None = None, topic: str = "t") -> Parcel:
         parcel = Parcel(topic, self.now)
@@ -33,14 +41,14 @@ class Script:
         return parcel
 
     def step(self) -> list[Command]:
-        commands = self.producing.step(self.now, True)
+        commands = commands_of(self.producing.step(self.now, [BROKER]))
         asked = [command for command in commands if isinstance(command, Describe)]
         for describe in asked:
             self.describe(describe)
         return [command for command in commands if not isinstance(command, Describe)] + (self.step() if asked else [])
 
     def describe(self, describe: Describe) -> None:
-        placements = [Placement(partition, 1, "broker-1", "tcp://127.0.0.1:7400") for partition in range(self.partitions)]
+        placements = [Placement(partition, 1, BROKER, "tcp://127.0.0.1:7400") for partition in range(self.partitions)]
         assert self.producing.hear(Described(describe.id, describe.topic, 1, 1, placements, TopicSettings()), self.now)
 
     def produces(self) -> list[Produce]:
@@ -61,10 +69,10 @@ class Script:
 def test_a_topic_is_described_once_and_then_batches_go_out() -> None:
     script = Script()
     script.send(b"a")
-    (describe,) = script.producing.step(0.0, True)
+    (describe,) = commands_of(script.producing.step(0.0, [BROKER]))
     assert isinstance(describe, Describe)
     assert describe.create
-    assert script.producing.step(0.0, True) == []
+    assert script.producing.step(0.0, [BROKER]) == []
     script.describe(describe)
     assert [produce.values for produce in script.produces()] == [[b"a"]]
     script.send(b"b")
@@ -125,7 +133,7 @@ def test_a_new_session_sends_everything_unresolved_again_in_order_with_the_same_
     for value in (b"a", b"b", b"c"):
         script.send(value)
         script.step()
-    script.producing.opened(Limits())
+    script.producing.opened(BROKER, Limits())
     again = script.produces()
     assert [(produce.sequence, produce.values, produce.oldest) for produce in again] == [(0, [b"a"], 0), (1, [b"b"], 0), (2, [b"c"], 0)]
 
@@ -186,7 +194,7 @@ def test_what_was_sent_and_never_answered_ends_as_outcome_unknown() -> None:
     parcel = script.send(b"a")
     script.produces()
     script.wait(5.0)
-    script.producing.step(script.now, False)
+    script.producing.step(script.now, [])
     assert isinstance(parcel.parts[0].error, OutcomeUnknown)
     later = script.send(b"b")
     (produce,) = script.produces()
@@ -201,7 +209,7 @@ def test_what_was_refused_until_the_end_fails_with_that_refusal() -> None:
     (produce,) = script.produces()
     script.refuse(produce, "StorageFull")
     script.wait(5.0)
-    script.producing.step(script.now, False)
+    script.producing.step(script.now, [])
     assert isinstance(parcel.parts[0].error, StorageFull)
 
 
@@ -209,16 +217,16 @@ def test_what_never_found_a_broker_fails_with_the_reasons() -> None:
     script = Script(delivery_timeout=5.0)
     script.producing.obstacle = Unreachable("no broker answered")
     parcel = script.send(b"a")
-    assert script.producing.step(4.9, False) == []
+    assert script.producing.step(4.9, []) == []
     assert script.producing.deadline() == 5.0
-    script.producing.step(5.0, False)
+    script.producing.step(5.0, [])
     assert isinstance(parcel.error, Unreachable)
 
 
 def test_an_unknown_topic_fails_what_waits_for_it() -> None:
     script = Script()
     parcel = script.send(b"a")
-    (describe,) = script.producing.step(0.0, True)
+    (describe,) = commands_of(script.producing.step(0.0, [BROKER]))
     script.refuse(describe, "UnknownTopic")
     assert isinstance(parcel.error, UnknownTopic)
     assert not script.producing.unresolved
@@ -229,7 +237,7 @@ def test_a_new_leader_is_asked_for() -> None:
     script.send(b"a")
     (produce,) = script.produces()
     script.refuse(produce, NotLeader.__name__)
-    (describe,) = script.producing.step(script.now, True)
+    (describe,) = commands_of(script.producing.step(script.now, [BROKER]))
     assert isinstance(describe, Describe)
 
 

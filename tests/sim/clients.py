@@ -13,40 +13,36 @@ from random import Random
 from typing import cast
 
 from tests.sim.clocks import DRIFT_MAX, MachineTime
-from tests.sim.network import Network, SimLink
+from tests.sim.network import Network
 from tests.sim.scheduler import Alarm, Scheduler
 from zmqmq.client import lifetimes
 from zmqmq.client.bell import Bell
-from zmqmq.client.engine import Engine, Role
+from zmqmq.client.endpoint_book import EndpointBook
+from zmqmq.client.engine import Engine
 from zmqmq.client.link import Link
-from zmqmq.core.backoff import Backoff
-from zmqmq.core.client_session import ClientSession
+from zmqmq.client.role import Role
 
 TURNS_PER_SECOND = 1000
 """Turns of one client in one virtual second; more is a busy loop."""
 ENDPOINT = "tcp://sim:7400"
+"""Where a broker is looked for while none has ever listened."""
 
 
 class SimEngine(Engine):
     """The production engine, without its thread, sockets, clock and randomness."""
 
     def __init__(self, role: Role, bell: Bell, next_id: Callable[[], int], client: str, network: Network, rng: Random, timeout: float, hints: bool) -> None:
-        super().__init__((ENDPOINT,), role, bell, next_id, name=client, session_timeout=timeout, wants_hints=hints)
+        endpoints = tuple(network._owners) or (ENDPOINT,)
+        super().__init__(endpoints, role, bell, next_id, name=client, session_timeout=timeout, wants_hints=hints)
         lifetimes.forget(self)
         self._reader.close()
         self._writer.close()
         self._network = network
-        self.session = ClientSession(client, client, "sim", timeout)
-        self._backoff = Backoff(rng.random)
-        self._turn_of = 0
+        self.client_id = client
+        self._lines.book = EndpointBook(endpoints, rng.random)
 
     def _open_link(self, endpoint: str) -> Link:
-        return cast(Link, self._network.dial(self.session.client_id, endpoint))
-
-    @property
-    def link(self) -> SimLink | None:
-        """The attempt that it is on."""
-        return cast("SimLink | None", self._link)
+        return cast(Link, self._network.dial(self.client_id, endpoint))
 
     def goes_on(self, now: float) -> bool:
         """Before each turn: whether to take it."""
@@ -54,7 +50,7 @@ class SimEngine(Engine):
 
     def wake_at(self, now: float) -> float:
         """When it wants its next turn if nothing comes."""
-        return now if self._called else self._wake_at()
+        return now if self._called or self._lines.is_behind else self._wake_at(now)
 
     def stop_at(self, now: float) -> None:
         """Begins to stop, until `now` at the latest."""
@@ -63,7 +59,7 @@ class SimEngine(Engine):
 
     def end(self) -> None:
         """The process is gone."""
-        self._hang_up()
+        self._lines.close()
 
 
 class SimClient:

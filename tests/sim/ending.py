@@ -60,7 +60,7 @@ def _awake(consumer: SimConsumer) -> str:
         return f"{consumer.name} is still closing"
     if consuming.buffered or consumer.tasks or any(one.held for one in consuming.subscriptions.values()):
         return f"{consumer.name} holds messages"
-    if consuming._asleep_until is None and consuming._pulled_at is None:
+    if not consuming.is_asleep and not consuming.is_asking:
         return f"{consumer.name} neither sleeps nor asks"
     return ""
 

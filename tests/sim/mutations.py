@@ -18,6 +18,7 @@ from zmqmq.core.gates import Gate
 from zmqmq.core.housekeeping import Housekeeping
 from zmqmq.core.log import Log
 from zmqmq.core.partition import Partition
+from zmqmq.core.pulling import Puller
 from zmqmq.core.queue import Pair, Queue
 from zmqmq.core.returning import Returning
 from zmqmq.core.sessions import SessionTable
@@ -230,9 +231,9 @@ def writes_lose_their_acks() -> list[Patch]:
 def sleepers_hear_nothing() -> list[Patch]:
     """Wake-ups and beacons are ignored, and so is their absence."""
     return [
-        (Consuming, "woken", lambda self: None),
-        (Consuming, "beacon", lambda self, beacon, now: None),
-        (Consuming, "_patience", lambda self: 1e9),
+        (Consuming, "woken", lambda self, broker: None),
+        (Consuming, "beacon", lambda self, broker, beacon, now: None),
+        (Puller, "_patience", lambda self: 1e9),
     ]
 
 

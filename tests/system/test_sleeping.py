@@ -33,7 +33,7 @@ def asleep(endpoint: str, count: int) -> Iterator[list[Consumer]]:
         with Admin(endpoint) as admin:
             eventually(lambda: sum(group.members for group in admin.groups(TOPIC)) == count, "all consumers have joined")
         for consumer in consumers:
-            eventually(lambda consumer=consumer: consumer._consuming._asleep_until is not None, "the consumer sleeps")  # type: ignore[misc]
+            eventually(lambda consumer=consumer: consumer._consuming.is_asleep, "the consumer sleeps")  # type: ignore[misc]
         yield consumers
 
 

@@ -194,7 +194,7 @@ class Admin:
         question = type(request.command).__name__
         if request.sent_ever and isinstance(request.command, _CHANGING):
             return OutcomeUnknown(f"{question} was sent and not answered within {self._timeout:g} s", hint="it may have been done; repeating it is safe")
-        if self._engine.session.is_open:
+        if self._engine.is_open:
             return DeadlineExceeded(f"{question} was not answered within {self._timeout:g} s")
         return self._engine.unreachable()
 

@@ -236,7 +236,7 @@ class Consumer:
     @property
     def obstacle(self) -> ZmqmqError | None:
         """Why no broker can be asked now, with each endpoint's own reason; None while there is a session. The consumer keeps trying."""
-        return None if self._engine.session.is_open else self._engine.unreachable()
+        return None if self._engine.is_open else self._engine.unreachable()
 
     @property
     def is_stopping(self) -> bool:

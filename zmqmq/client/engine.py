@@ -1,7 +1,7 @@
-"""The engine of a client object: one thread that owns the sockets and keeps a session with a broker, whatever happens.
+"""The engine of a client object: one thread that owns the sockets and keeps sessions with brokers, whatever happens.
 
-A *role* (producer, consumer, administrator) says what to send and takes what comes; the engine connects, greets, pings,
-listens, redials with jitter over the endpoints, and sleeps until there is something to do. User threads never touch a socket:
+A *role* (producer, consumer, administrator) says what to send to whom and takes what comes; the engine keeps the lines (`zmqmq.client.lines`):
+it connects, greets, pings, listens, redials, and sleeps until there is something to do. User threads never touch a socket:
 they leave work with the role and `call()` the engine, which costs a system call only when it sleeps. The engine never runs user code,
 so no handler, however slow, can stop a heartbeat.
 """
@@ -16,25 +16,20 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from math import inf
-from typing import Protocol
+from itertools import count
 
 import zmq
 
 from zmqmq.client import lifetimes
 from zmqmq.client.bell import Bell
+from zmqmq.client.endpoint_book import EndpointBook
+from zmqmq.client.lines import FAREWELL_TIMEOUT, Lines
 from zmqmq.client.link import Link
-from zmqmq.core.backoff import Backoff
-from zmqmq.core.client_session import GREETING_TIMEOUT, ClientSession, Heard
-from zmqmq.core.commands import BEACON, Beacon, Command, Farewell, Goodbye, Welcome
-from zmqmq.errors import ClosedError, DeadlineExceeded, ProtocolError, Unreachable, ZmqmqError
+from zmqmq.client.role import Role
+from zmqmq.core.client_session import ClientSession
+from zmqmq.errors import ClosedError, DeadlineExceeded, Unreachable, ZmqmqError
 from zmqmq.version import VERSION
-from zmqmq.wire import decode_answer, decode_beacon, encode
 
-FRAMES_PER_TURN = 256
-"""Frames taken from the socket before anything else is looked at."""
-FAREWELL_TIMEOUT = 1.0
-"""Seconds to wait for the answer to a Goodbye."""
 JOIN_TIMEOUT = 2.0
 """Seconds beyond its deadline that closing waits for the thread."""
 MAX_SLEEP = 60.0
@@ -43,42 +38,8 @@ MAX_SLEEP = 60.0
 log = logging.getLogger("zmqmq.client")
 
 
-class Role(Protocol):
-    """What an engine works for. All methods run on the engine's thread; `now` is `time.monotonic()`."""
-
-    def opened(self, welcome: Welcome, now: float) -> None:
-        """A new session: declare everything."""
-
-    def down(self, reason: Unreachable) -> None:
-        """There is no session now."""
-
-    def expired(self) -> None:
-        """The broker has surely given up the session that was."""
-
-    def hear(self, command: Command, now: float) -> None:
-        """A command that is not about the session."""
-
-    def woken(self) -> None:
-        """A wake-up."""
-
-    def beacon(self, beacon: Beacon, now: float) -> None:
-        """A beacon."""
-
-    def step(self, now: float, is_open: bool) -> list[Command]:
-        """What to send now."""
-
-    def deadline(self, is_open: bool) -> float:
-        """When to step again if nothing happens."""
-
-    def is_quiet(self) -> bool:
-        """Nothing is left to do before a goodbye."""
-
-    def fail(self, error: ZmqmqError) -> None:
-        """Everything that waits ends with `error`."""
-
-
 class Engine:
-    """Keeps one session for one role."""
+    """Keeps the sessions of one role."""
 
     def __init__(
         self, endpoints: tuple[str, ...], role: Role, bell: Bell, next_id: Callable[[], int], *, name: str, session_timeout: float, wants_hints: bool
@@ -87,23 +48,19 @@ class Engine:
         self.trouble: ZmqmqError | None = None
         """Why this client cannot be used any more."""
         self.next_id = next_id
-        self.session = ClientSession(uuid.uuid4().hex, name or f"{socket.gethostname()}:{os.getpid()}", f"zmqmq-python/{VERSION}", session_timeout)
-        self._endpoints = endpoints
+        self.client_id = uuid.uuid4().hex
+        self._name = name or f"{socket.gethostname()}:{os.getpid()}"
+        self._session_timeout = session_timeout
+        self._epochs = count(1)
         self._role = role
         self._bell = bell
-        self._wants_hints = wants_hints
         self._asleep = False
         self._called = False
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
         self._writer.setblocking(False)
         self._thread: threading.Thread | None = None
-        self._link: Link | None = None
-        self._backoff = Backoff(random.random)
-        self._turn_of = random.randrange(len(endpoints))
-        self._redial_at = -inf
-        self._reasons: dict[str, str] = dict.fromkeys(endpoints, "not tried yet")
-        self._is_expired = True
+        self._lines = Lines(role, EndpointBook(endpoints, random.random), self._open_link, self._new_session, wants_hints)
         self._stop_at: float | None = None
         self._goodbye_at: float | None = None
         lifetimes.watch(self)
@@ -133,13 +90,18 @@ class Engine:
 
     def explain(self, waited_for: str) -> ZmqmqError:
         """The error for a wait that ran out of time."""
-        if self.session.is_open:
+        if self.is_open:
             return DeadlineExceeded(f"{waited_for} took too long", hint="it goes on")
         return self.unreachable()
 
     def unreachable(self) -> Unreachable:
         """Every endpoint with the reason why it is of no use."""
-        return Unreachable("no broker answered", hint="the client keeps trying", **self._reasons)
+        return self._lines.book.unreachable()
+
+    @property
+    def is_open(self) -> bool:
+        """There is a session with some broker."""
+        return self._lines.is_open
 
     def stop(self, timeout: float) -> None:
         """Lets the role finish, says goodbye and ends the thread; at most about `timeout` seconds."""
@@ -168,7 +130,7 @@ class Engine:
             error = ZmqmqError(f"the client's engine failed: {type(cause).__name__}: {cause}", hint="make a new client")
             error.__cause__ = cause
         finally:
-            self._hang_up()
+            self._lines.close()
             with self._bell.lock:
                 self._end(error)
 
@@ -184,149 +146,47 @@ class Engine:
     def turn(self, now: float) -> None:
         """Everything there is to do at this moment, `time.monotonic()`; then the engine may sleep. A simulator calls it in its own time."""
         self._called = False
-        if self.session.overslept(now):
-            self._expire(now)
-        self._dial(now)
-        self._receive(now)
-        self._watch(now)
+        lines = self._lines
+        lines.check_sleep(now)
         if self._goodbye_at is None:
-            self._say(self._role.step(now, self.session.is_open), now)
-        self._keep_alive(now)
+            lines.dial(now)
+        lines.receive(now)
+        lines.watch(now)
+        if self._goodbye_at is None:
+            lines.say(self._role.step(now, lines.open(now)), now)
+        lines.keep_alive(now, self.next_id)
 
     def _goes_on(self, now: float) -> bool:
         """Whether to take another turn; says goodbye when stopping and all is done."""
         if self._stop_at is None:
             return True
         if self._goodbye_at is not None:
-            return now < self._goodbye_at and self._link is not None
+            return now < self._goodbye_at and bool(self._lines.all)
         is_over = now >= self._stop_at or self._role.is_quiet()
         if not is_over:
             return True
-        if not self.session.is_open or self._link is None:
-            return False
-        self._say([Goodbye(self.next_id())], now)
+        self._lines.part(now)
         self._goodbye_at = now + FAREWELL_TIMEOUT
-        return True
-
-    def _dial(self, now: float) -> None:
-        if self._link is not None or now < self._redial_at:
-            return
-        endpoint = self._endpoints[self._turn_of % len(self._endpoints)]
-        self._turn_of += 1
-        self._link = self._open_link(endpoint)
-        self._link.send(encode(self.session.greet(now)))
+        return bool(self._lines.all)
 
     def _open_link(self, endpoint: str) -> Link:
         """A simulator gives links of its own."""
         return Link(endpoint)
 
-    def _receive(self, now: float) -> None:
-        for _ in range(FRAMES_PER_TURN):
-            frame = self._link.receive() if self._link is not None else None
-            if frame is None:
-                break
-            try:
-                self._hear(decode_answer(frame), now)
-            except ProtocolError as error:
-                self._fail_link(str(error), now)
-        else:
-            self._called = True
-        for _ in range(FRAMES_PER_TURN):
-            hint = self._link.hint() if self._link is not None else None
-            if hint is None:
-                return
-            self._hint(hint, now)
-
-    def _hear(self, command: Command, now: float) -> None:
-        meaning = self.session.hear(command, now)
-        if meaning is Heard.CONTENT:
-            if isinstance(command, Farewell):
-                self._goodbye_at = now
-            else:
-                self._role.hear(command, now)
-        elif meaning is Heard.OPENED and isinstance(command, Welcome):
-            self._opened(command, now)
-        elif meaning is Heard.FORGOTTEN and self._link is not None:
-            self._link.send(encode(self.session.greet(now)))
-        elif meaning is Heard.REFUSED:
-            self._fail_link(f"refused: {self.session.refusal}", now)
-        elif meaning is Heard.ENDED:
-            self._fail_link("the broker ended the session", now)
-
-    def _opened(self, welcome: Welcome, now: float) -> None:
-        assert self._link is not None, "a welcome came over a link"
-        self._backoff.reset()
-        self._is_expired = False
-        if self._wants_hints:
-            self._link.listen(welcome.wake_endpoint, welcome.wake_name)
-        self._role.opened(welcome, now)
-        log.debug("session %s with broker %s at %s", welcome.session_epoch, welcome.broker_id, self._link.endpoint)
-
-    def _hint(self, frame: bytes, now: float) -> None:
-        if not frame.startswith(BEACON):
-            self._role.woken()
-            return
-        try:
-            self._role.beacon(decode_beacon(frame), now)
-        except ProtocolError as error:
-            log.warning("a beacon was ignored: %s", error)
-
-    def _watch(self, now: float) -> None:
-        """Gives up a link that is dead, and a session that is over."""
-        trouble = self._link.trouble() if self._link is not None else None
-        if trouble is not None:
-            self._fail_link(trouble, now)
-        elif self.session.is_dead(now):
-            silent = GREETING_TIMEOUT if not self.session.is_open else self.session.timeout
-            self._fail_link(f"no answer within {silent:g} s", now)
-        if not self.session.is_open and not self._is_expired and now >= self.session.gives_up_at():
-            self._is_expired = True
-            self._role.expired()
-
-    def _fail_link(self, reason: str, now: float) -> None:
-        if self._link is None:
-            return
-        self._reasons[self._link.endpoint] = reason
-        log.debug("the link to %s is given up: %s", self._link.endpoint, reason)
-        self._hang_up()
-        self._redial_at = now + self._backoff.next()
-        self._role.down(self.unreachable())
-
-    def _expire(self, now: float) -> None:
-        """This process was stopped for longer than its session lasts: what it held is with others by now."""
-        self._fail_link(f"this process did not move for {self.session.timeout:g} s", now)
-        self._is_expired = True
-        self._role.expired()
-
-    def _hang_up(self) -> None:
-        self.session.down()
-        if self._link is not None:
-            self._link.close()
-            self._link = None
-
-    def _say(self, commands: list[Command], now: float) -> None:
-        if commands and self._link is not None:
-            for command in commands:
-                self._link.send(encode(command))
-            self.session.said(now)
-
-    def _keep_alive(self, now: float) -> None:
-        ping = self.session.ping(now, self.next_id)
-        if ping is not None:
-            self._say([ping], now)
-        if self._link is not None:
-            self._link.flush()
+    def _new_session(self) -> ClientSession:
+        return ClientSession(self.client_id, self._name, f"zmqmq-python/{VERSION}", self._session_timeout, self._epochs)
 
     def _sleep(self) -> None:
         poller = zmq.Poller()
         poller.register(self._reader.fileno(), zmq.POLLIN)
-        if self._link is not None:
-            self._link.register(poller)
+        for line in self._lines.all:
+            line.link.register(poller)
         self._asleep = True
-        if self._called:
+        if self._called or self._lines.is_behind:
             self._asleep = False
             return
-        wait = min(self._wake_at() - time.monotonic(), MAX_SLEEP)
+        now = time.monotonic()
+        wait = min(self._wake_at(now) - now, MAX_SLEEP)
         poller.poll(max(0, int(wait * 1000) + 1) if wait > 0 else 0)
         self._asleep = False
         try:
@@ -335,15 +195,8 @@ class Engine:
         except BlockingIOError:
             return
 
-    def _wake_at(self) -> float:
-        is_open = self.session.is_open
-        times = [self.session.deadline()]
+    def _wake_at(self, now: float) -> float:
         if self._goodbye_at is not None:  # the role is not asked any more
-            times.append(self._goodbye_at)
-        else:
-            times += [self._role.deadline(is_open), inf if self._stop_at is None else self._stop_at]
-        if self._link is None:
-            times.append(self._redial_at)
-        if not is_open and not self._is_expired:
-            times.append(self.session.gives_up_at())
-        return min(times)
+            return min(self._goodbye_at, self._lines.deadline(now))
+        times = [self._lines.deadline(now), self._role.deadline(self._lines.open(now))]
+        return min(times) if self._stop_at is None else min(*times, self._stop_at)

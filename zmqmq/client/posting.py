@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 
 from zmqmq.client.bell import Bell
@@ -13,6 +13,7 @@ from zmqmq.core.commands import Beacon, Command, Welcome
 from zmqmq.core.model import Limits
 from zmqmq.core.parcel import Parcel
 from zmqmq.core.producing import Producing
+from zmqmq.core.topology import Letter
 from zmqmq.errors import ClosedError, Unreachable, ZmqmqError
 
 TAKE_INTERVAL = 0.25
@@ -94,35 +95,42 @@ class Posting:
 
     # --- The role ------------------------------------------------------------------------------------------------
 
-    def opened(self, welcome: Welcome, now: float) -> None:
+    def opened(self, broker: str, welcome: Welcome, now: float) -> None:
         self.limits = welcome.limits
-        self._producing.opened(welcome.limits)
+        self._producing.opened(broker, welcome.limits)
 
-    def down(self, reason: Unreachable) -> None:
+    def down(self, broker: str, reason: Unreachable) -> None:
         self._producing.obstacle = reason
+        self._producing.down(broker)
 
-    def expired(self) -> None:
+    def expired(self, broker: str) -> None:
         """Sequences outlive sessions: nothing is lost."""
 
-    def hear(self, command: Command, now: float) -> None:
+    def hear(self, broker: str, command: Command, now: float) -> None:
         self._producing.hear(command, now)
 
-    def woken(self) -> None:
+    def woken(self, broker: str) -> None:
         """Producers do not sleep."""
 
-    def beacon(self, beacon: Beacon, now: float) -> None:
+    def beacon(self, broker: str, beacon: Beacon, now: float) -> None:
         """Producers do not sleep."""
 
-    def step(self, now: float, is_open: bool) -> list[Command]:
+    def wanted(self) -> Mapping[str, str]:
+        return self._producing.wanted()
+
+    def needs_another(self, lines: Sequence[str]) -> bool:
+        return self._producing.needs_another(lines)
+
+    def step(self, now: float, lines: Sequence[str]) -> list[Letter]:
         everything = now >= self._taken_at + TAKE_INTERVAL
-        if everything or is_open:
+        if everything or lines:
             self._take(now, everything)
-        commands = self._producing.step(now, is_open)
+        letters = self._producing.step(now, lines)
         if self._producing.completed:
             self._conclude()
-        return commands
+        return letters
 
-    def deadline(self, is_open: bool) -> float:
+    def deadline(self, lines: Sequence[str]) -> float:
         if self._gathering.is_empty:
             return self._producing.deadline()
         return min(self._producing.deadline(), self._taken_at + TAKE_INTERVAL)

@@ -159,7 +159,7 @@ class Producer:
         try:
             if self._stored is None:
                 self.flush(timeout)
-            elif self._engine.session.is_open:
+            elif self._engine.is_open:
                 self._empty_outbox(timeout)
         finally:
             self._engine.stop(0.0 if timeout is None else max(0.0, started + timeout - time.monotonic()))

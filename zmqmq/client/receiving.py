@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from zmqmq.client.bell import Bell
 from zmqmq.core.commands import Beacon, Command, Outcome, Welcome
 from zmqmq.core.consuming import Consuming
 from zmqmq.core.held import HANDED, SETTLED, SETTLING, Held
+from zmqmq.core.topology import Letter
 from zmqmq.errors import AlreadySettled, LeaseLost, Unreachable, ZmqmqError
 
 log = logging.getLogger("zmqmq.consumer")
@@ -48,44 +49,50 @@ class Receiving:
 
     # --- The role ------------------------------------------------------------------------------------------------
 
-    def opened(self, welcome: Welcome, now: float) -> None:
+    def opened(self, broker: str, welcome: Welcome, now: float) -> None:
         with self._bell.lock:
-            self.consuming.opened(welcome)
+            self.consuming.opened(broker, welcome)
 
-    def down(self, reason: Unreachable) -> None:
+    def down(self, broker: str, reason: Unreachable) -> None:
         """Leases last as long as the session; see `expired`."""
-
-    def expired(self) -> None:
         with self._bell.lock:
-            self.consuming.expired()
+            self.consuming.down(broker)
+
+    def expired(self, broker: str) -> None:
+        with self._bell.lock:
+            self.consuming.expired(broker)
             self._report()
             self._bell.ring()
 
-    def hear(self, command: Command, now: float) -> None:
+    def hear(self, broker: str, command: Command, now: float) -> None:
         with self._bell.lock:
-            self.consuming.hear(command, now)
+            self.consuming.hear(broker, command, now)
             self._report()
             self._bell.ring()
 
-    def woken(self) -> None:
+    def woken(self, broker: str) -> None:
         with self._bell.lock:
-            self.consuming.woken()
+            self.consuming.woken(broker)
 
-    def beacon(self, beacon: Beacon, now: float) -> None:
+    def beacon(self, broker: str, beacon: Beacon, now: float) -> None:
         with self._bell.lock:
-            self.consuming.beacon(beacon, now)
+            self.consuming.beacon(broker, beacon, now)
 
-    def step(self, now: float, is_open: bool) -> list[Command]:
+    def wanted(self) -> Mapping[str, str]:
+        return self.consuming.topology.wanted()
+
+    def needs_another(self, lines: Sequence[str]) -> bool:
+        return self.consuming.topology.needs_another(lines)
+
+    def step(self, now: float, lines: Sequence[str]) -> list[Letter]:
         with self._bell.lock:
             if self.is_stopping:
                 self._bell.ring()
-            if not is_open:
-                return []
-            return self.consuming.step(now)
+            return self.consuming.step(now, lines)
 
-    def deadline(self, is_open: bool) -> float:
+    def deadline(self, lines: Sequence[str]) -> float:
         with self._bell.lock:
-            return self.consuming.deadline() if is_open else float("inf")
+            return self.consuming.deadline()
 
     def is_quiet(self) -> bool:
         return self.consuming.is_draining and self.consuming.is_quiet

@@ -6,7 +6,7 @@ At most FEED readings are in memory, however many wait in the file.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 from weakref import WeakValueDictionary
 
@@ -16,9 +16,9 @@ from zmqmq.client.outbox import Outbox, Reading
 from zmqmq.client.posting import Posting
 from zmqmq.client.receipt import DEFAULT_TIMEOUT, PendingReceipt, Receipt
 from zmqmq.core.batch import Batch
-from zmqmq.core.commands import Command
 from zmqmq.core.lane import Lane
 from zmqmq.core.parcel import Parcel, Part
+from zmqmq.core.topology import Letter
 from zmqmq.errors import CallerError, ClosedError, ForkedError, ZmqmqError
 
 FEED = 1000
@@ -89,10 +89,10 @@ class StoredPosting(Posting):
         engine.call()
         return lambda: engine.trouble is not None or not self.outbox.count
 
-    def step(self, now: float, is_open: bool) -> list[Command]:
-        if is_open and self._fed < FEED:
+    def step(self, now: float, lines: Sequence[str]) -> list[Letter]:
+        if lines and self._fed < FEED:
             self._feed()
-        return super().step(now, is_open)
+        return super().step(now, lines)
 
     def is_quiet(self) -> bool:
         return True

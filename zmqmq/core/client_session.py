@@ -8,8 +8,10 @@ link up when nothing at all was heard for the whole of it. Whatever the broker s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum, auto
+from itertools import count
+from math import inf
 
 from zmqmq.core.commands import (
     VERSIONS_SPOKEN,
@@ -23,6 +25,7 @@ from zmqmq.core.commands import (
     Welcome,
     WhoAreYou,
 )
+from zmqmq.core.topology import SUSPECT_AFTER
 from zmqmq.errors import ZmqmqError, from_code
 
 GREETING_TIMEOUT = 3.0
@@ -50,8 +53,9 @@ class Heard(Enum):
 class ClientSession:
     """One client's session; times are seconds of any monotonic clock."""
 
-    def __init__(self, client_id: str, name: str, software: str, session_timeout: float = 0.0) -> None:
-        """`session_timeout` is what is asked for; 0 takes the broker's default."""
+    def __init__(self, client_id: str, name: str, software: str, session_timeout: float = 0.0, epochs: Iterator[int] | None = None) -> None:
+        """`session_timeout` is what is asked for; 0 takes the broker's default. `epochs`: ascending numbers, shared by all sessions of a client,
+        so that of two with one broker the later is the newer."""
         self.client_id = client_id
         self.epoch = 0
         self.welcome: Welcome | None = None
@@ -61,6 +65,8 @@ class ClientSession:
         self._name = name
         self._software = software
         self._asked_timeout = session_timeout
+        self._epochs = epochs if epochs is not None else count(1)
+        self._waits_since = inf
         self._greeting = False
         self._heard = 0.0
         self._said = 0.0
@@ -72,9 +78,10 @@ class ClientSession:
 
     def greet(self, now: float) -> Hello:
         """Begins a session on a link, or anew on the same link."""
-        self.epoch += 1
+        self.epoch = next(self._epochs)
         self.is_open = False
         self._greeting = True
+        self._waits_since = inf
         self._said = now
         self._greeted = now
         return Hello(VERSIONS_SPOKEN, self.client_id, self.epoch, self._name, self._asked_timeout, self._software)
@@ -87,11 +94,13 @@ class ClientSession:
     def said(self, now: float) -> None:
         """Something was sent."""
         self._said = now
+        self._waits_since = min(self._waits_since, now)
 
     def hear(self, command: Command, now: float) -> Heard:
         """Takes one command of the broker and says what it means."""
         if self.is_open or isinstance(command, Welcome):
             self._heard = now
+            self._waits_since = inf
         if isinstance(command, Welcome):
             return self._welcomed(command)
         if isinstance(command, Refused) and self._greeting and command.id == 0:
@@ -125,6 +134,11 @@ class ClientSession:
         if self._greeting:
             return now >= self._greeted + GREETING_TIMEOUT
         return self.is_open and now >= self._heard + self.timeout
+
+    def suspect_at(self) -> float:
+        """When to doubt that the broker is well: it has been told something, and nothing was heard since; others may know more. inf for a
+        session that is not open."""
+        return self._waits_since + SUSPECT_AFTER if self.is_open else inf
 
     def overslept(self, now: float) -> bool:
         """Whether we have said nothing for so long that the broker has given us up, as after a stop of this process.

@@ -1,27 +1,25 @@
 """The consumer's session-independent state: subscriptions, what is held, when to ask for more and when to sleep.
 
-One Pull is outstanding at a time. Its credit follows the application: it doubles while the buffer is emptied fast and halves when messages wait
-in it. A broker with nothing to give answers Empty; then the consumer sleeps and nothing is sent but pings. It wakes on
-its own wake-up, on a beacon that shows its queue with a newer version, or when beacons fail to come. All of these are hints.
+It has one session with each broker that leads partitions of its topics, and asks each of them for a share of what it has room for
+(`zmqmq.core.buffer`). What is held belongs to the partition, not to the broker: when another one leads, it is presented there.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
-from math import inf
 from typing import Literal
 
+from zmqmq.core.buffer import Buffer
 from zmqmq.core.checksum import checksums
 from zmqmq.core.commands import (
     Beacon,
     Command,
     Delivery,
+    Described,
     Empty,
-    HeldLease,
     Lot,
+    Moved,
     Outcome,
-    Pull,
     Recalled,
     Refused,
     Settled,
@@ -29,20 +27,16 @@ from zmqmq.core.commands import (
     Subscribed,
     Welcome,
 )
-from zmqmq.core.held import BUFFERED, HANDED, LOST, SETTLING, Held
+from zmqmq.core.held import BUFFERED, LOST, SETTLING, Held
+from zmqmq.core.pulling import Puller
 from zmqmq.core.returning import Returning
 from zmqmq.core.settling import Settling, Verdict, forget_done
 from zmqmq.core.subscription import Losses, Subscription
-from zmqmq.errors import ZmqmqError, from_code
+from zmqmq.core.topology import Letter, Topology
+from zmqmq.errors import NotLeader, ZmqmqError, from_code
 
-FIRST_CREDIT = 32
-"""Messages that the first Pull asks for."""
-STALE_AFTER = 0.5
-"""Seconds in the buffer after which the consumer has asked for too much."""
-BEACON_JITTER = 0.3
-"""Seconds, at most, that are added to the beacon's interval before its absence counts."""
-MAX_PULL_BYTES = 4 << 20
-"""Bytes that one Pull asks for, at most."""
+LOOK_INTERVAL = 5.0
+"""Seconds between two looks at who leads, for topics that several brokers hold."""
 DAMAGED = "checksum mismatch"
 """Reason of the reject that answers a damaged message."""
 
@@ -63,10 +57,10 @@ class Consuming:
     ) -> None:
         """`prefetch` is the most messages that wait in the buffer; `start` and `create` as in Subscribe."""
         self.group = group
-        self.subscriptions = {topic: Subscription(topic, random) for topic in topics}
+        self.topology = Topology(random)
+        """Who leads what: which brokers to have sessions with."""
+        self.subscriptions = {topic: Subscription(self.topology.topic(topic), random) for topic in topics}
         self.settling = Settling(next_id, random)
-        self.buffered = 0
-        """Messages that wait for the application."""
         self.is_wanted = False
         """The application has asked for messages at least once; before that none are fetched."""
         self.is_draining = False
@@ -74,95 +68,85 @@ class Consuming:
         """Messages that were lost since somebody last took this list."""
         self.damaged: list[tuple[Held, int]] = []
         """Messages whose checksum did not match, rejected unseen, since somebody last took this list."""
-        self._start, self._create, self._prefetch = start, create, prefetch
+        self._start, self._create = start, create
         self._next_id, self._random = next_id, random
-        self._buffer: deque[Held] = deque()
+        self._buffer = Buffer(prefetch)
         self._returning = Returning()
-        self._credit = min(FIRST_CREDIT, prefetch)
         self._turn = 0
-        self._pulled_at: float | None = None
-        self._asleep_until: float | None = None
-        self._empty_version = 0
-        self._starved = False
-        self._session_timeout = self._beacon_interval = inf
-        self._max_in_flight = prefetch
-        self._max_bytes = MAX_PULL_BYTES
+        self._pullers: dict[str, Puller] = {}
+        self._lines: Sequence[str] = ()
 
-    # --- Session -------------------------------------------------------------------------------------------------
+    # --- Sessions ------------------------------------------------------------------------------------------------
 
-    def opened(self, welcome: Welcome) -> None:
-        """A new session: everything is declared again."""
-        self._session_timeout = welcome.session_timeout
-        self._beacon_interval = welcome.beacon_interval
-        self._max_in_flight = welcome.limits.max_in_flight
-        self._max_bytes = min(MAX_PULL_BYTES, welcome.limits.max_batch_bytes)
+    def opened(self, broker: str, welcome: Welcome) -> None:
+        """A new session with a broker: what concerns it is declared again."""
+        self._leave(broker)
+        self._turn = max(self._turn, self._pullers[broker].turn if broker in self._pullers else 0)
+        self._pullers[broker] = Puller(welcome, self._random, self._turn)
+        self.topology.opened(broker)
+
+    def down(self, broker: str) -> None:
+        """No session with the broker now: others are asked who leads what it led."""
+        self._leave(broker)
+        puller = self._pullers.pop(broker, None)
+        self._turn = max(self._turn, puller.turn if puller is not None else 0)
+        self.topology.down(broker)
+
+    def _leave(self, broker: str) -> None:
         for subscription in self.subscriptions.values():
-            subscription.reopened()
-        self.settling.reopened()
-        self._wake()
-        self._pulled_at = None
+            subscription.down(broker)
+        self.settling.reopened(broker)
 
-    def expired(self) -> None:
-        """The broker has surely given the session up: everything held is lost."""
+    def expired(self, broker: str) -> None:
+        """The broker has surely given the session up: what it kept for us is lost."""
         for subscription in self.subscriptions.values():
-            for held in subscription.held.values():
+            for held in [held for held in subscription.held.values() if held.broker == broker]:
                 self._lose(held, range(len(held.offsets)))
-            subscription.held.clear()
+                subscription.held.pop(held.key, None)
 
     # --- In ------------------------------------------------------------------------------------------------------
 
-    def hear(self, command: Command, now: float) -> bool:
-        """Takes what the broker says; False if it is not for a consumer."""
+    def hear(self, broker: str, command: Command, now: float) -> bool:
+        """Takes what a broker says; False if it is not for a consumer."""
         if isinstance(command, Delivery):
-            self._delivered(command, now)
+            self._delivered(broker, command, now)
         elif isinstance(command, Empty):
-            self._sleep(command, now)
+            self._empty(broker, command, now)
         elif isinstance(command, Settled):
             self._lost(self.settling.settled(command) or [])
-            self._settled()
+            if broker in self._pullers:
+                self._pullers[broker].settled()
         elif isinstance(command, Recalled):
-            self._recalled(command)
+            self._recalled(broker, command)
         elif isinstance(command, Subscribed):
-            self._subscribed(command)
+            self._subscribed(broker, command)
+        elif isinstance(command, Described):
+            self._described(command, now)
+        elif isinstance(command, Moved):
+            self.topology.hint(command.topic)
         elif isinstance(command, Refused):
             return self._refused(command, now)
         else:
             return False
         return True
 
-    def woken(self) -> None:
-        """The broker's wake-up for this session."""
-        self._wake()
+    def woken(self, broker: str) -> None:
+        """A broker's wake-up for this consumer."""
+        if broker in self._pullers:
+            self._pullers[broker].wake()
 
-    def beacon(self, beacon: Beacon, now: float) -> None:
-        """The broker's beacon: go on sleeping, or not."""
-        if self._asleep_until is None:
-            return
-        queues = {subscription.queue for subscription in self.subscriptions.values()}
-        if beacon.crowded or any(queue in queues and version > self._empty_version for queue, version in beacon.waiting):
-            self._wake()
-        else:
-            self._asleep_until = now + self._patience()
+    def beacon(self, broker: str, beacon: Beacon, now: float) -> None:
+        """A broker's beacon: go on sleeping there, or not."""
+        if broker in self._pullers:
+            queues = {subscription.queue(broker) for subscription in self.subscriptions.values()}
+            self._pullers[broker].beacon(beacon, queues, now)
 
     # --- The application -----------------------------------------------------------------------------------------
 
     def take(self, limit: int) -> list[tuple[Held, int]]:
         """Up to `limit` buffered messages, handed out by this."""
         self.is_wanted = True
-        taken: list[tuple[Held, int]] = []
-        while self._buffer and len(taken) < limit:
-            held = self._buffer[0]
-            states = held.states
-            stop = min(len(states), held.next + limit - len(taken))
-            for index in range(held.next, stop):
-                if states[index] == BUFFERED:
-                    states[index] = HANDED
-                    taken.append((held, index))
-            held.next = stop
-            if stop == len(states):
-                self._buffer.popleft()
-        self.buffered -= len(taken)
-        return taken
+        return self._buffer.take(limit)
 
     def settle(self, held: Held, indices: list[int], outcome: Outcome, delay: float | None, reason: str) -> None:
         """The application's decision about messages that it was handed."""
@@ -172,18 +156,34 @@ class Consuming:
         self.settling.add(verdict)
         if outcome in ("nack", "release"):
             self._returning.add(verdict)
-            self._count()
+            self._buffer.recount()
 
     def drain(self) -> None:
         """No more messages: what is not started goes back to the broker at once."""
         self.is_draining = True
-        while self._buffer:
-            self._release(self._buffer.popleft())
+        for held in self._buffer.empty():
+            self._release(held)
+
+    @property
+    def buffered(self) -> int:
+        """Messages that wait for the application."""
+        return self._buffer.count
 
     @property
     def is_hungry(self) -> bool:
         """There is room to ask for more."""
-        return self.is_wanted and not self.is_draining and self.buffered * 2 < self._credit
+        return self.is_wanted and not self.is_draining and self.buffered * 2 < self._buffer.credit
+
+    @property
+    def is_asleep(self) -> bool:
+        """It takes part somewhere, and every broker there has nothing to give."""
+        pullers = [self._pullers[broker] for broker in self._joined()]
+        return bool(pullers) and all(puller.asleep_until is not None for puller in pullers)
+
+    @property
+    def is_asking(self) -> bool:
+        """A pull is on its way."""
+        return any(puller.pulled_at is not None for puller in self._pullers.values())
 
     @property
     def is_quiet(self) -> bool:
@@ -197,74 +197,87 @@ class Consuming:
 
     # --- Out -----------------------------------------------------------------------------------------------------
 
-    def step(self, now: float) -> list[Command]:
-        """What to send now, on an open session."""
-        commands: list[Command] = []
+    def step(self, now: float, lines: Sequence[str]) -> list[Letter]:
+        """What to send now, and to whom. `lines` are the brokers with an open session, the best first."""
+        self._lines = lines
+        letters: list[Letter] = []
+        for broker in self._joined():
+            if self._pullers[broker].is_silent(now):
+                self.topology.doubt_broker(broker)
         for subscription in self.subscriptions.values():
-            subscribe = subscription.ask(now, self._next_id, self._subscribe)
-            if subscribe is not None:
-                commands.append(subscribe)
-        commands += self.settling.step(now)
-        pull = self._pull(now)
-        if pull is not None:
-            commands.append(pull)
-        return commands
+            if subscription.error is None:
+                letters += self._questions(subscription, now, lines)
+                letters += subscription.ask(now, lines, self._next_id, self._subscribe)
+        letters += self.settling.step(now, lines)
+        return letters + self._pulls(now)
 
     def deadline(self) -> float:
-        """When to step again if nothing is heard."""
-        times = [subscription.due() for subscription in self.subscriptions.values()]
-        times.append(self.settling.deadline())
-        if self._pulled_at is not None:
-            times.append(self._pulled_at + self._session_timeout / 3)
-        elif self._asleep_until is not None and self.is_hungry:
-            times.append(self._asleep_until)
+        """When to step again if nothing is heard; as of the lines of the last step."""
+        times = [self.settling.deadline()]
+        for subscription in self.subscriptions.values():
+            times.append(subscription.due(self._lines))
+            where = subscription.where
+            if subscription.error is None and self._lines:
+                times.append(where.described_at + LOOK_INTERVAL if where.is_current and where.is_spread else where.due())
+        is_hungry = self.is_hungry
+        times += [puller.deadline(is_hungry) for puller in self._pullers.values()]
         return min(times)
 
-    def _subscribe(self, id: int, subscription: Subscription) -> Subscribe:
-        held: list[HeldLease] = [held.presented() for held in subscription.held.values()]
-        return Subscribe(id, subscription.topic, self.group, self._start, self._create, held)
+    def _questions(self, subscription: Subscription, now: float, lines: Sequence[str]) -> list[Letter]:
+        where = subscription.where
+        if where.is_current and where.is_spread and now >= where.described_at + LOOK_INTERVAL:
+            where.hint()
+        question = where.ask(now, lines, self._next_id, self._create)
+        return [question] if question is not None else []
 
-    def _pull(self, now: float) -> Pull | None:
-        if not any(subscription.queue is not None for subscription in self.subscriptions.values()):
-            return None
-        if self._pulled_at is not None:
-            if now < self._pulled_at + self._session_timeout / 3:
-                return None
-        elif not self.is_hungry or (self._asleep_until is not None and now < self._asleep_until):
-            return None
-        else:
-            self._turn += 1
-        self._asleep_until = None
-        self._pulled_at = now
-        return Pull(self._turn, max(1, self._credit - self.buffered), self._max_bytes)
+    def _subscribe(self, id: int, topic: str, held: list[Held], partitions: list[int]) -> Subscribe:
+        return Subscribe(id, topic, self.group, self._start, self._create, [one.presented() for one in held], partitions)
+
+    def _joined(self) -> list[str]:
+        """The brokers that know a subscription of ours."""
+        return [broker for broker in self._pullers if any(one.queue(broker) is not None for one in self.subscriptions.values())]
+
+    def _pulls(self, now: float) -> list[Letter]:
+        """Asks every broker that is not asked and does not sleep for an equal share of the room."""
+        due = [broker for broker in self._joined() if broker in self._lines and self._pullers[broker].is_due(now)]
+        letters: list[Letter] = []
+        for place, broker in enumerate(due):
+            puller = self._pullers[broker]
+            room = self._buffer.credit - self.buffered - sum(other.reserved for other in self._pullers.values() if other is not puller)
+            if puller.pulled_at is None and (not self.is_hungry or (room <= 0 and len(self._pullers) > 1)):
+                puller.wake()  # when the others have answered
+                continue
+            letters.append((broker, puller.pull(max(1, -(-room // (len(due) - place))), now)))
+        return letters
 
     # --- Details -------------------------------------------------------------------------------------------------
 
-    def _delivered(self, command: Delivery, now: float) -> None:
-        if command.turn == self._turn:
-            self._pulled_at = None
-            self._adapt(now)
-        self._returning.arriving(command.lots)
-        for lot in command.lots:
-            subscription = next((one for one in self.subscriptions.values() if one.queue == lot.queue), None)
-            if subscription is None or not lot.offsets or (lot.partition, lot.epoch, lot.lease) in subscription.held:
+    def _answered(self, broker: str, puller: Puller) -> None:
+        """The broker has answered a pull: if it was in doubt because it was silent, it lives."""
+        if puller.is_in_doubt:
+            puller.is_in_doubt = False
+            self.topology.believe_broker(broker)
+
+    def _delivered(self, broker: str, command: Delivery, now: float) -> None:
+        puller = self._pullers.get(broker)
+        if puller is None:
+            return
+        if puller.delivered(command.turn):
+            self._answered(broker, puller)
+            self._buffer.adapt(now)
+        by_queue = {one.queue(broker): one for one in self.subscriptions.values()}
+        lots = [(by_queue[lot.queue], lot) for lot in command.lots if lot.queue in by_queue]
+        self._returning.arriving(lots)
+        for subscription, lot in lots:
+            held = subscription.take(broker, lot, now)
+            if held is None:
                 continue
-            held = Held(subscription, lot, now)
-            subscription.held[held.key] = held
             self._reject_damaged(held, lot)
             self._returning.arrived(held)
-            if self.is_draining:
+            if self.is_draining or subscription.is_joining(broker, lot.partition):
                 self._release(held)
             else:
-                self._buffer.append(held)
-                self.buffered += held.buffered()
-
-    def _adapt(self, now: float) -> None:
-        """Asks for more next time if the application has emptied the buffer, for less if messages grow old in it."""
-        if not self._buffer:
-            self._credit = min(self._prefetch, self._credit * 2)
-        elif now - self._buffer[0].arrived > STALE_AFTER:
-            self._credit = max(1, self._credit // 2)
+                self._buffer.add(held)
 
     def _reject_damaged(self, held: Held, lot: Lot) -> None:
         expected = checksums(lot.values, lot.keys, lot.headers)
@@ -278,36 +291,30 @@ class Consuming:
         indices = [index for index in range(held.next, len(held.states)) if held.states[index] == BUFFERED]
         if indices:
             self.settle(held, indices, "release", None, "")
-        self._count()
+        self._buffer.recount()
 
-    def _sleep(self, command: Empty, now: float) -> None:
-        if command.turn != self._turn or self._pulled_at is None:
-            return
-        self._pulled_at = None
-        self._empty_version = command.version
-        self._asleep_until = now + self._patience()
-        self._starved = sum(held.open for one in self.subscriptions.values() for held in one.held.values()) >= self._max_in_flight
+    def _empty(self, broker: str, command: Empty, now: float) -> None:
+        puller = self._pullers.get(broker)
+        if puller is not None:
+            mine = (held for one in self.subscriptions.values() for held in one.held.values() if held.broker == broker)
+            puller.sleep(command, now, sum(held.open for held in mine))
+            self._answered(broker, puller)
 
-    def _patience(self) -> float:
-        return self._beacon_interval + self._random() * BEACON_JITTER
+    def _described(self, command: Described, now: float) -> None:
+        if self.topology.described(command, now) is not None:
+            self.subscriptions[command.topic].described()
 
-    def _wake(self) -> None:
-        self._asleep_until = None
+    def _subscribed(self, broker: str, command: Subscribed) -> None:
+        subscription = self.subscriptions.get(command.topic)
+        answer = subscription.subscribed(broker, command) if subscription is not None else None
+        if answer is not None:
+            losses, presented = answer
+            self.settling.presented(presented)
+            self._lost(losses)
+            self.woken(broker)
 
-    def _settled(self) -> None:
-        if self._starved:
-            self._starved = False
-            self._wake()
-
-    def _subscribed(self, command: Subscribed) -> None:
-        for subscription in self.subscriptions.values():
-            losses = subscription.subscribed(command)
-            if losses is not None:
-                self._lost(losses)
-                self._wake()
-
-    def _recalled(self, command: Recalled) -> None:
-        subscription = next((one for one in self.subscriptions.values() if one.queue == command.queue), None)
+    def _recalled(self, broker: str, command: Recalled) -> None:
+        subscription = next((one for one in self.subscriptions.values() if one.queue(broker) == command.queue), None)
         held = subscription.held.get((command.partition, command.epoch, command.lease)) if subscription else None
         if held is None:
             return
@@ -322,16 +329,22 @@ class Consuming:
     def _lost(self, losses: Losses) -> None:
         if losses:
             self.losses += losses
-            self._count()
-
-    def _count(self) -> None:
-        self.buffered = sum(held.buffered() for held in self._buffer)
+            self._buffer.recount()
 
     def _refused(self, command: Refused, now: float) -> bool:
         error = from_code(command.code, command.message, command.hint, command.details)
+        if isinstance(error, NotLeader):
+            for held in self.settling.about(command.id):
+                self.topology.topic(held.subscription.topic).doubt(held.partition)
         losses = self.settling.refused(command.id, error, now)
         if losses is not None:
             self._lost(losses)
             forget_done([held for held, _ in losses])
+            return True
+        where = self.topology.refused(command.id, error, now)
+        if where is not None:
+            subscription = self.subscriptions[where.name]
+            subscription.obstacle = error
+            subscription.error = None if error.retryable else error
             return True
         return any(subscription.refused(command.id, error, now) for subscription in self.subscriptions.values())

@@ -18,12 +18,12 @@ LeaseKey = tuple[int, int, int]
 
 
 class Holder:
-    """What leases belong to: a topic, by the number that the broker has given it in this session."""
+    """What leases belong to: a topic, and for each partition the broker that takes settlements."""
 
     def __init__(self, topic: str) -> None:
         self.topic = topic
-        self.queue: int | None = None
-        """None: the broker does not know the subscription now."""
+        self.routes: dict[int, tuple[str, int]] = {}
+        """By partition: the broker, and its number for the subscription. Without one the subscription is not known there now."""
         self.held: dict[LeaseKey, Held] = {}
 
 
@@ -34,6 +34,7 @@ class Held:
         "acks",
         "arrived",
         "attempts",
+        "broker",
         "epoch",
         "headers",
         "keys",
@@ -49,8 +50,10 @@ class Held:
         "whole",
     )
 
-    def __init__(self, subscription: Holder, lot: Lot, arrived: float) -> None:
+    def __init__(self, subscription: Holder, lot: Lot, arrived: float, broker: str = "") -> None:
         self.subscription = subscription
+        self.broker = broker
+        """Who keeps the lease: it lasts as long as the session with that one."""
         self.partition = lot.partition
         self.epoch = lot.epoch
         self.lease = lot.lease

@@ -3,7 +3,7 @@
 The broker takes a lane's batches in sequence only. So whatever goes wrong (a refusal, a lost link, a lost answer) the
 remedy is one: send everything unresolved again, in order, under the same sequences; what the broker has already, it answers
 with the first offsets. What is given up leaves a gap, which `oldest` tells the broker to accept. After a refusal the lane
-waits, and then tries one batch alone before it fills its window again.
+waits, and then tries one batch alone before it fills its window again. A new leader is tried at once.
 """
 
 from __future__ import annotations
@@ -18,27 +18,39 @@ from zmqmq.core.batch import Batch
 from zmqmq.core.commands import Produce, Produced
 from zmqmq.core.model import Limits
 from zmqmq.core.parcel import Parcel, Part
-from zmqmq.errors import DeadlineExceeded, OutcomeUnknown, OutOfOrder, ZmqmqError
+from zmqmq.core.topology import SUSPECT_AFTER
+from zmqmq.errors import DeadlineExceeded, NotLeader, OutcomeUnknown, OutOfOrder, ZmqmqError
 
 MAX_IN_FLIGHT = 5
 """Batches of one partition on their way."""
 ANSWER_TIMEOUT = 10.0
 """Seconds after which a batch without an answer is sent again on the same session."""
+FIRST_RETRY_DELAY = 0.05
+"""Seconds after the first refusal."""
+LEADER_RETRY_DELAY = 1.0
+"""Seconds, at most, after which a broker that said it does not lead is tried again if nobody names another one."""
 
 
 class Lane:
     """One partition of one topic, as one producer sees it."""
 
-    def __init__(self, partition: int, backoff: Backoff, sequence: int = 0) -> None:
+    def __init__(self, partition: int, random: Callable[[], float], sequence: int = 0) -> None:
         self.partition = partition
+        self.leader = ""
+        """The broker that takes the batches, "" while that is not known."""
         self.epoch = 0
+        """Of its leadership."""
+        self.is_placed = False
+        """The leader is known and has been confirmed since its session began."""
+        self.heard_at = -inf
+        """When the last answer came."""
         self.next_sequence = sequence
         self.waiting: deque[Part] = deque()
         self.flight: deque[Batch] = deque()
         """Batches that have a sequence and no outcome, oldest first."""
         self.obstacle: ZmqmqError | None = None
         """The last refusal, until something is accepted."""
-        self._backoff = backoff
+        self._backoff = Backoff(random, FIRST_RETRY_DELAY)
         self._resume_at = -inf
         self._alone = False
 
@@ -60,6 +72,26 @@ class Lane:
     @property
     def _window(self) -> int:
         return 1 if self._alone else MAX_IN_FLIGHT
+
+    @property
+    def silent_since(self) -> float:
+        """Since when the leader owes an answer; inf if it does not."""
+        return max(self.flight[0].sent_at, self.heard_at) if self.flight and self.flight[0].id else inf
+
+    def place(self, leader: str, epoch: int) -> bool:
+        """Somebody names the leader. True if it is another leadership: then everything without an outcome is sent again, at once."""
+        has_moved = (leader, epoch) != (self.leader, self.epoch)
+        self.leader, self.epoch, self.is_placed = leader, epoch, bool(leader)
+        if has_moved:
+            self.resend()
+            self._backoff.reset()
+            self._resume_at = -inf
+        return has_moved
+
+    def unplace(self) -> None:
+        """The session with the leader is over or a new one: nothing is sent until somebody names the leader again."""
+        self.is_placed = False
+        self.resend()
 
     def adopt(self, parcel: Parcel, sequence: int) -> None:
         """Takes a parcel that has been numbered in an earlier life, whole and in order."""
@@ -127,7 +159,8 @@ class Lane:
             return []
         self.obstacle = batch.refusal = error
         self._alone = True
-        self._resume_at = now + self._backoff.next()
+        delay = self._backoff.next()
+        self._resume_at = now + (min(delay, LEADER_RETRY_DELAY) if isinstance(error, NotLeader) else delay)
         return []
 
     def _drop(self, batch: Batch, error: ZmqmqError) -> list[Parcel]:
@@ -160,17 +193,21 @@ class Lane:
         self.waiting.clear()
         return completed
 
-    def deadline(self, delivery_timeout: float, can_send: bool) -> float:
-        """When to look at the lane again if nothing is heard; `can_send`: there is a session to send on."""
+    def deadline(self, delivery_timeout: float, can_send: bool, is_doubted: bool = False) -> float:
+        """When to look at the lane again if nothing is heard; `can_send`: there is a session with the leader; `is_doubted`: others are asked already."""
         times = [inf]
         if self.flight:
             first = self.flight[0]
             times.append(first.created + delivery_timeout)
             if can_send:
-                times.append(first.sent_at + ANSWER_TIMEOUT if first.id else self._resume_at)
+                times.append(self._next_look(first, is_doubted) if first.id else self._resume_at)
         if self.waiting:
             times.append(self.waiting[0].parcel.created + delivery_timeout)
         return min(times)
+
+    def _next_look(self, first: Batch, is_doubted: bool) -> float:
+        again = first.sent_at + ANSWER_TIMEOUT
+        return again if is_doubted else min(again, self.silent_since + SUSPECT_AFTER)
 
 
 def _late(part: Part) -> DeadlineExceeded:

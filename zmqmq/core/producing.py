@@ -1,38 +1,31 @@
 """The producer's session-independent state: topics, their lanes, and the parcels on their way through them.
 
-Parcels come in, commands and completed parcels go out. A topic is described by the broker once, then parcels are cut over its
-partitions and queue up in lanes (`zmqmq.core.lane`). Whatever the session does, everything unresolved stays here and is declared again.
+Parcels come in, commands and completed parcels go out. A topic is described by any broker, then parcels are cut over its partitions and queue
+up in lanes (`zmqmq.core.lane`), each of which sends to the broker that leads its partition (`zmqmq.core.topology`). Whatever sessions and leaders
+do, everything unresolved stays here and is declared again.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 
-from zmqmq.core.backoff import Backoff
 from zmqmq.core.batch import Batch
-from zmqmq.core.commands import Command, Describe, Described, Produced, Refused
-from zmqmq.core.lane import ANSWER_TIMEOUT, MAX_IN_FLIGHT, Lane
+from zmqmq.core.commands import Command, Described, Moved, Produced, Refused
+from zmqmq.core.lane import MAX_IN_FLIGHT, Lane
 from zmqmq.core.model import Limits
 from zmqmq.core.parcel import Parcel, cut
+from zmqmq.core.topology import SUSPECT_AFTER, Letter, Topology, Whereabouts
 from zmqmq.errors import DeadlineExceeded, NotLeader, UnknownTopic, ZmqmqError, from_code
 
 
 class _Topic:
     """What the producer knows of a topic."""
 
-    def __init__(self, name: str, backoff: Backoff) -> None:
-        self.name = name
-        self.partitions = 0
-        """0 until described."""
-        self.is_current = False
-        """Placements are as the broker last said, as far as we know."""
-        self.asked_id = 0
-        self.asked_at = -inf
-        self.resume_at = -inf
-        self.backoff = backoff
-        self.obstacle: ZmqmqError | None = None
+    def __init__(self, where: Whereabouts) -> None:
+        self.name = where.name
+        self.where = where
         self.uncut: deque[Parcel] = deque()
         self.lanes: dict[int, Lane] = {}
         self.turn = 0
@@ -41,6 +34,16 @@ class _Topic:
     @property
     def is_idle(self) -> bool:
         return not self.uncut and all(lane.is_idle for lane in self.lanes.values())
+
+    def keyless(self) -> int:
+        """The partition of the next messages without a key: in turn, of those that somebody leads."""
+        partitions = len(self.where.placements)
+        for _ in range(partitions):
+            partition, self.turn = self.turn % partitions, self.turn + 1
+            lane = self.lanes.get(partition)
+            if lane is not None and lane.is_placed:
+                break
+        return partition
 
 
 class Producing:
@@ -62,6 +65,7 @@ class Producing:
         self._create = create
         self._next_id = next_id
         self._random = random
+        self._topology = Topology(random)
         self._topics: dict[str, _Topic] = {}
         self._busy: dict[str, _Topic] = {}
         self._sent: dict[int, tuple[_Topic, Lane, Batch]] = {}
@@ -88,30 +92,52 @@ class Producing:
         """The lane of a partition; a new one begins at `sequence`."""
         lanes = self._topic(topic).lanes
         if partition not in lanes:
-            lanes[partition] = Lane(partition, Backoff(self._random), sequence)
+            lanes[partition] = Lane(partition, self._random, sequence)
         return lanes[partition]
 
-    def opened(self, limits: Limits) -> None:
-        """A new session: everything is declared again."""
+    def opened(self, broker: str, limits: Limits) -> None:
+        """A new session with a broker: what goes there is declared again."""
         self.limits = limits
         self.obstacle = None
-        self._sent.clear()
-        for topic in self._topics.values():
-            topic.is_current = False
-            topic.asked_id = 0
-        for topic in self._busy.values():
-            for lane in topic.lanes.values():
-                lane.resend()
+        self._topology.opened(broker)
+        self._unplace(broker)
+
+    def down(self, broker: str) -> None:
+        """No session with the broker now: others are asked who leads what it led."""
+        self._topology.down(broker)
+        self._unplace(broker)
 
     def hear(self, command: Command, now: float) -> bool:
         """Takes an answer; False if it answers nothing of ours."""
         if isinstance(command, Described):
-            return self._described(command)
+            return self._described(command, now)
         if isinstance(command, Produced):
-            return self._produced(command)
+            return self._produced(command, now)
         if isinstance(command, Refused):
             return self._refused(command, now)
+        if isinstance(command, Moved):
+            self._topology.hint(command.topic)
+            return True
         return False
+
+    def wanted(self) -> Mapping[str, str]:
+        """The brokers to have sessions with, by id, and their endpoints."""
+        return self._topology.wanted()
+
+    def needs_another(self, lines: Sequence[str]) -> bool:
+        """Whether somebody else than these brokers must be asked."""
+        return any(topic.where.needs_another(lines) for topic in self._busy.values())
+
+    def _unplace(self, broker: str) -> None:
+        for topic in self._topics.values():
+            for lane in topic.lanes.values():
+                if lane.leader == broker:
+                    lane.unplace()
+        self._sort_out()
+
+    def _sort_out(self) -> None:
+        """Forgets questions that have been taken back: their batches are sent again."""
+        self._sent = {id: entry for id, entry in self._sent.items() if entry[2].id == id}
 
     def fail(self, error: ZmqmqError) -> None:
         """Ends everything with `error`."""
@@ -124,19 +150,19 @@ class Producing:
 
     # --- Out -----------------------------------------------------------------------------------------------------
 
-    def step(self, now: float, is_open: bool) -> list[Command]:
-        """Gives up what is late and, on an open session, says what to send now."""
-        commands: list[Command] = []
+    def step(self, now: float, lines: Sequence[str]) -> list[Letter]:
+        """Gives up what is late and says what to send now, and to whom. `lines` are the brokers with an open session, the best first."""
+        letters: list[Letter] = []
         self._deadline = inf
         for topic in list(self._busy.values()):
             self._expire(topic, now)
-            if is_open:
-                commands += self._send(topic, now)
+            if lines:
+                letters += self._send(topic, now, lines)
             if topic.is_idle:
                 del self._busy[topic.name]
             else:
-                self._deadline = min(self._deadline, self._topic_deadline(topic, is_open))
-        return commands
+                self._deadline = min(self._deadline, self._topic_deadline(topic, lines))
+        return letters
 
     def deadline(self) -> float:
         """When to step again if nothing is heard; as of the last step."""
@@ -147,36 +173,35 @@ class Producing:
         topic = self._busy.get(name)
         if topic is None:
             return 0
-        if topic.uncut or not topic.is_current:
+        if topic.uncut or not any(lane.is_placed for lane in topic.lanes.values()):
             return MAX_IN_FLIGHT
-        loads = [lane.load for lane in topic.lanes.values() if lane.load and lane.obstacle is None]
+        loads = [lane.load for lane in topic.lanes.values() if lane.load and lane.is_placed and lane.obstacle is None]
         return max(loads, default=0 if topic.is_idle else MAX_IN_FLIGHT)
 
-    def _send(self, topic: _Topic, now: float) -> list[Command]:
-        if not topic.is_current:
-            return self._ask(topic, now)
-        while topic.uncut:
-            self._cut(topic, topic.uncut.popleft())
-        commands: list[Command] = []
-        for lane in topic.lanes.values():
-            if lane.is_idle:
-                continue
-            formed = lane.form(self.limits)
-            if formed and self.before_send is not None:
-                self.before_send(topic.name, lane, formed)
-            commands += lane.transmit(now, self._next_id, self.producer)
-            self._sent.update((batch.id, (topic, lane, batch)) for batch in lane.flight if batch.id)
-        return commands
+    def _send(self, topic: _Topic, now: float, lines: Sequence[str]) -> list[Letter]:
+        where = topic.where
+        letters: list[Letter] = []
+        if where.is_known and any(lane.is_placed for lane in topic.lanes.values()):
+            while topic.uncut:
+                self._cut(topic, topic.uncut.popleft())
+            for lane in topic.lanes.values():
+                if not lane.is_idle and lane.is_placed and lane.leader in lines:
+                    letters += self._transmit(topic, lane, now)
+        question = where.ask(now, lines, self._next_id, self._create)
+        return letters if question is None else [*letters, question]
 
-    def _ask(self, topic: _Topic, now: float) -> list[Command]:
-        if now < topic.resume_at or (topic.asked_id and now < topic.asked_at + ANSWER_TIMEOUT):
-            return []
-        topic.asked_id, topic.asked_at = self._next_id(), now
-        return [Describe(topic.asked_id, topic.name, self._create)]
+    def _transmit(self, topic: _Topic, lane: Lane, now: float) -> list[Letter]:
+        formed = lane.form(self.limits)
+        if formed and self.before_send is not None:
+            self.before_send(topic.name, lane, formed)
+        if now >= lane.silent_since + SUSPECT_AFTER:
+            topic.where.doubt(lane.partition)
+        produces = lane.transmit(now, self._next_id, self.producer)
+        self._sent.update((batch.id, (topic, lane, batch)) for batch in lane.flight if batch.id)
+        return [(lane.leader, produce) for produce in produces]
 
     def _cut(self, topic: _Topic, parcel: Parcel) -> None:
-        cut(parcel, topic.partitions, topic.turn % topic.partitions, self.limits)
-        topic.turn += 1
+        cut(parcel, len(topic.where.placements), topic.keyless(), self.limits)
         for part in parcel.parts:
             if part.error is not None:
                 self._complete([parcel] if part.fail(part.error) else [])
@@ -185,25 +210,26 @@ class Producing:
 
     # --- Answers -------------------------------------------------------------------------------------------------
 
-    def _described(self, command: Described) -> bool:
-        topic = self._topics.get(command.topic)
-        if topic is None or topic.asked_id != command.id:
+    def _described(self, command: Described, now: float) -> bool:
+        where = self._topology.described(command, now)
+        if where is None:
             return False
-        topic.asked_id = 0
-        topic.backoff.reset()
-        topic.obstacle = None
-        topic.partitions = max(1, len(command.placements))
-        topic.is_current = True
-        for placement in command.placements:
-            self.lane(topic.name, placement.partition).epoch = placement.epoch
+        moved = [self.lane(where.name, placement.partition).place(placement.leader, placement.epoch) for placement in where.placements]
+        for partition, lane in self._topic(where.name).lanes.items():
+            if partition >= len(where.placements):  # of a larger topic that had this name: its broker refuses what is left
+                lane.place(where.leader(0), 0)
+        if any(moved):
+            self._sort_out()
         return True
 
-    def _produced(self, command: Produced) -> bool:
+    def _produced(self, command: Produced, now: float) -> bool:
         found = self._sent.pop(command.id, None)
         if found is None:
             return False
         topic, lane, batch = found
         if batch in lane.flight:
+            lane.heard_at = now
+            topic.where.believe(lane.partition)
             self._complete(lane.accepted(batch, command))
         return True
 
@@ -215,19 +241,24 @@ class Producing:
         topic, lane, batch = found
         if batch.id != command.id or batch not in lane.flight:
             return True
-        if isinstance(error, NotLeader | UnknownTopic):
-            topic.is_current = False
+        lane.heard_at = now
+        if isinstance(error, UnknownTopic):
+            topic.where.look_again()
+            for other in topic.lanes.values():
+                other.unplace()
+        elif isinstance(error, NotLeader):
+            topic.where.doubt(lane.partition)
+        else:
+            topic.where.believe(lane.partition)
         self._complete(lane.refused(batch, error, now))
         return True
 
     def _undescribed(self, id: int, error: ZmqmqError, now: float) -> bool:
-        topic = next((topic for topic in self._busy.values() if topic.asked_id == id), None)
-        if topic is None:
+        where = self._topology.refused(id, error, now)
+        if where is None:
             return False
-        topic.asked_id = 0
-        if error.retryable:
-            topic.obstacle = error
-            topic.resume_at = now + topic.backoff.next()
+        topic = self._topic(where.name)
+        if error.retryable or (not where.is_known and where.was_gentle):
             return True
         self._fail_uncut(topic, error)
         for lane in topic.lanes.values():
@@ -237,7 +268,7 @@ class Producing:
     # --- Ends ----------------------------------------------------------------------------------------------------
 
     def _expire(self, topic: _Topic, now: float) -> None:
-        obstacle = topic.obstacle or self.obstacle
+        obstacle = topic.where.obstacle or self.obstacle
         while topic.uncut and topic.uncut[0].created + self._delivery_timeout <= now:
             late = obstacle or DeadlineExceeded("the message could not be delivered in time", topic=topic.name)
             topic.uncut[0].fail(late)
@@ -256,16 +287,20 @@ class Producing:
         self.unresolved -= len(parcels)
         self.completed += parcels
 
-    def _topic_deadline(self, topic: _Topic, is_open: bool) -> float:
-        times = [lane.deadline(self._delivery_timeout, is_open and topic.is_current) for lane in topic.lanes.values()]
+    def _topic_deadline(self, topic: _Topic, lines: Sequence[str]) -> float:
+        where = topic.where
+        times = [
+            lane.deadline(self._delivery_timeout, lane.is_placed and lane.leader in lines, where.is_doubted(lane.partition))
+            for lane in topic.lanes.values()
+        ]
         if topic.uncut:
             times.append(topic.uncut[0].created + self._delivery_timeout)
-        if is_open and not topic.is_current:
-            times.append(topic.asked_at + ANSWER_TIMEOUT if topic.asked_id else topic.resume_at)
+        if lines:
+            times.append(where.due())
         return min(times, default=inf)
 
     def _topic(self, name: str) -> _Topic:
         topic = self._topics.get(name)
         if topic is None:
-            topic = self._topics[name] = _Topic(name, Backoff(self._random))
+            topic = self._topics[name] = _Topic(self._topology.topic(name))
         return topic

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from zmqmq.core.commands import Lot
-from zmqmq.core.held import LOST, SETTLING, Held
+from zmqmq.core.held import LOST, SETTLING, Held, Holder
 from zmqmq.core.settling import Verdict, forget_done
 
 
@@ -27,11 +27,11 @@ class Returning:
         for other in list(verdict.held.subscription.held.values()):
             _take_back(verdict, other)
 
-    def arriving(self, lots: Iterable[Lot]) -> None:
+    def arriving(self, lots: Iterable[tuple[Holder, Lot]]) -> None:
         """Before a delivery is looked at: a broker that delivers a returned message again has seen its return."""
         if self._verdicts:
             lots = list(lots)
-            self._verdicts = [verdict for verdict in self._verdicts if _is_open(verdict) and not any(_repeats(lot, verdict) for lot in lots)]
+            self._verdicts = [verdict for verdict in self._verdicts if _is_open(verdict) and not any(_repeats(*lot, verdict) for lot in lots)]
 
     def arrived(self, held: Held) -> None:
         """A lease that was sent before the broker saw the returns: what they concern is lost already."""
@@ -43,9 +43,9 @@ def _is_open(verdict: Verdict) -> bool:
     return any(verdict.held.states[index] == SETTLING for index in verdict.indices)
 
 
-def _repeats(lot: Lot, verdict: Verdict) -> bool:
+def _repeats(holder: Holder, lot: Lot, verdict: Verdict) -> bool:
     held = verdict.held
-    if lot.queue != held.subscription.queue or lot.partition != held.partition:
+    if holder is not held.subscription or lot.partition != held.partition:
         return False
     return not {held.offsets[index] for index in verdict.indices}.isdisjoint(lot.offsets)
 

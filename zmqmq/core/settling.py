@@ -1,14 +1,14 @@
-"""The consumer's decisions on their way to the broker: everything acknowledged since the last turn goes in one Settle.
+"""The consumer's decisions on their way to the brokers: everything acknowledged since the last turn goes in one Settle for each.
 
-A verdict stays here until the broker has confirmed it. It is never repeated within a session (the repeat would be told that the
-lease is gone): an answer that does not come ends the session by silence. On a new session the unconfirmed ones go again, under the leases' new
-numbers, and only for messages that the broker still counts as held by us.
+A verdict stays here until the broker that leads its partition has confirmed it. It is never repeated within a session (the repeat would be told that the
+lease is gone): an answer that does not come ends the session by silence. On a new session, or under a new leader, the unconfirmed ones go again, under the
+leases' new numbers, and only for messages that the broker still counts as held by us.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from zmqmq.core.subscription import Losses
 from zmqmq.errors import ZmqmqError
 
 MAX_SETTLES = 8
-"""Settles without an answer at a time; beyond it verdicts gather for the next one."""
+"""Settles without an answer at a time and broker; beyond it verdicts gather for the next one."""
 
 
 class Verdict(NamedTuple):
@@ -32,14 +32,21 @@ class Verdict(NamedTuple):
     reason: str = ""
 
 
+class _Sent(NamedTuple):
+    """One Settle without an answer."""
+
+    broker: str
+    parts: list[tuple[Verdict, Settlement]]
+
+
 class Settling:
-    """All verdicts that the broker has not confirmed."""
+    """All verdicts that have not been confirmed."""
 
     def __init__(self, next_id: Callable[[], int], random: Callable[[], float]) -> None:
         self._next_id = next_id
         self._acked: list[Held] = []
         self._verdicts: deque[Verdict] = deque()
-        self._sent: dict[int, list[Verdict]] = {}
+        self._sent: dict[int, _Sent] = {}
         self._resume_at = -inf
         self._backoff = Backoff(random)
 
@@ -59,33 +66,59 @@ class Settling:
         self._gather()
         self._verdicts.append(verdict)
 
-    def reopened(self) -> None:
-        """A new session: what is unconfirmed goes again, first and in order."""
-        self._gather()
-        for verdicts in reversed(self._sent.values()):
-            self._verdicts.extendleft(reversed(verdicts))
-        self._sent.clear()
+    def reopened(self, broker: str) -> None:
+        """The session with a broker is over or a new one: what it has not confirmed goes again, first and in order."""
         self._resume_at = -inf
+        self._take_back(lambda sent, held: sent.broker == broker)
 
-    def step(self, now: float) -> list[Settle]:
-        """The Settle to send now, if any."""
+    def presented(self, helds: Iterable[Held]) -> None:
+        """A broker has answered what becomes of these leases: what was said about them to another one is said again."""
+        marked = set(map(id, helds))
+        if marked and self._sent:
+            self._take_back(lambda sent, held: id(held) in marked)
+
+    def _take_back(self, concerns: Callable[[_Sent, Held], bool]) -> None:
         self._gather()
-        if not self._verdicts or len(self._sent) >= MAX_SETTLES or now < self._resume_at:
+        back: list[Verdict] = []
+        for number, sent in list(self._sent.items()):
+            rest = [part for part in sent.parts if not concerns(sent, part[0].held)]
+            back += [verdict for verdict, _ in sent.parts if concerns(sent, verdict.held)]
+            if rest:
+                self._sent[number] = _Sent(sent.broker, rest)
+            else:
+                del self._sent[number]
+        self._verdicts.extendleft(reversed(back))
+
+    def step(self, now: float, lines: Sequence[str]) -> list[tuple[str, Settle]]:
+        """The Settles to send now, and to whom."""
+        self._gather()
+        free = self._free(lines)
+        if not self._verdicts or not free or now < self._resume_at:
             return []
-        verdicts, settlements, parked = [], [], []
+        parts: dict[str, list[tuple[Verdict, Settlement]]] = {}
+        parked: list[Verdict] = []
         while self._verdicts:
             verdict = self._verdicts.popleft()
-            if verdict.held.subscription.queue is None and verdict.held.open:
+            broker, queue = verdict.held.subscription.routes.get(verdict.held.partition, ("", 0))
+            if broker in free:
+                if (settlement := _settlement(verdict, queue)) is not None:
+                    parts.setdefault(broker, []).append((verdict, settlement))
+            elif broker or verdict.held.open:
                 parked.append(verdict)
-            elif (settlement := _settlement(verdict)) is not None:
-                verdicts.append(verdict)
-                settlements.append(settlement)
         self._verdicts.extend(parked)
-        if not settlements:
-            return []
-        id = self._next_id()
-        self._sent[id] = verdicts
-        return [Settle(id, settlements)]
+        return [(broker, self._send(broker, some)) for broker, some in parts.items()]
+
+    def _free(self, lines: Sequence[str]) -> set[str]:
+        """The brokers that may get a Settle now."""
+        waiting: dict[str, int] = {}
+        for sent in self._sent.values():
+            waiting[sent.broker] = waiting.get(sent.broker, 0) + 1
+        return {broker for broker in lines if waiting.get(broker, 0) < MAX_SETTLES}
+
+    def _send(self, broker: str, parts: list[tuple[Verdict, Settlement]]) -> Settle:
+        number = self._next_id()
+        self._sent[number] = _Sent(broker, parts)
+        return Settle(number, [settlement for _, settlement in parts])
 
     def settled(self, command: Settled) -> Losses | None:
         """Takes a confirmation; gives what came too late, or None if it confirms nothing of ours."""
@@ -95,26 +128,32 @@ class Settling:
         self._backoff.reset()
         late: dict[tuple[int, int, int, int], set[int]] = {}
         for lost in command.lost:
-            late.setdefault((lost.queue, lost.partition, lost.epoch, lost.lease), set()).update(lost.offsets or ())
+            late.setdefault(_lease_of(lost), set()).update(lost.offsets or ())
         losses: Losses = []
-        for verdict in found:
-            _conclude(verdict, late, losses)
+        for verdict, settlement in found.parts:
+            _conclude(verdict, late.get(_lease_of(settlement)), losses)
         return losses
 
-    def refused(self, id: int, error: ZmqmqError, now: float) -> Losses | None:
+    def about(self, number: int) -> list[Held]:
+        """The leases that a Settle without an answer is about."""
+        found = self._sent.get(number)
+        return [verdict.held for verdict, _ in found.parts] if found is not None else []
+
+    def refused(self, number: int, error: ZmqmqError, now: float) -> Losses | None:
         """Takes a refusal: a passing one is tried again, else the verdicts are lost. None if it is for something else."""
-        found = self._sent.pop(id, None)
+        found = self._sent.pop(number, None)
         if found is None:
             return None
+        verdicts = [verdict for verdict, _ in found.parts]
         if error.retryable:
-            self._verdicts.extendleft(reversed(found))
+            self._verdicts.extendleft(reversed(verdicts))
             self._resume_at = now + self._backoff.next()
             return []
-        return [(verdict.held, lost) for verdict in found if (lost := verdict.held.end(verdict.indices, LOST))]
+        return [(verdict.held, lost) for verdict in verdicts if (lost := verdict.held.end(verdict.indices, LOST))]
 
     def deadline(self) -> float:
-        """When to step again if nothing is heard; parked verdicts wait for their subscription, not for the time."""
-        parked = all(verdict.held.subscription.queue is None for verdict in self._verdicts)
+        """When to step again if nothing is heard; parked verdicts wait for their broker, not for the time."""
+        parked = all(verdict.held.partition not in verdict.held.subscription.routes for verdict in self._verdicts)
         return inf if parked or len(self._sent) >= MAX_SETTLES else self._resume_at
 
     def _gather(self) -> None:
@@ -124,7 +163,11 @@ class Settling:
         self._acked.clear()
 
 
-def _settlement(verdict: Verdict) -> Settlement | None:
+def _lease_of(settlement: Settlement) -> tuple[int, int, int, int]:
+    return settlement.queue, settlement.partition, settlement.epoch, settlement.lease
+
+
+def _settlement(verdict: Verdict, queue: int) -> Settlement | None:
     """The verdict as the broker is to hear it; None when nothing of it is open any more."""
     held = verdict.held
     states = held.states
@@ -133,14 +176,11 @@ def _settlement(verdict: Verdict) -> Settlement | None:
         offsets = sorted(held.offsets[index] for index in verdict.indices if states[index] == SETTLING)
         if not offsets:
             return None
-    queue = held.subscription.queue
-    assert queue is not None, "verdicts of a subscription that the broker does not know are parked"
     return Settlement(queue, held.partition, held.epoch, held.lease, verdict.outcome, offsets, verdict.delay, verdict.reason)
 
 
-def _conclude(verdict: Verdict, late: dict[tuple[int, int, int, int], set[int]], losses: Losses) -> None:
+def _conclude(verdict: Verdict, missed: set[int] | None, losses: Losses) -> None:
     held = verdict.held
-    missed = late.get((held.subscription.queue or 0, held.partition, held.epoch, held.lease)) if late else None
     if missed:
         lost = held.end([index for index in verdict.indices if held.offsets[index] in missed], LOST)
         if lost and verdict.outcome != "release":

@@ -1,90 +1,237 @@
-"""One topic that a consumer takes part in: whether the broker knows it, and the leases held under it.
+"""One topic that a consumer takes part in: what its brokers know of that, and the leases held under it.
 
-The desired state lives here: on every new session the subscription is declared again and presents what is held. The answer
-says, lease by lease, what goes on under a new number, what was settled before, and (by silence) what is lost.
+The desired state lives here: with each broker that leads partitions of the topic the consumer *joins* these, and presents what it holds of
+them, whoever granted it. The answer says, lease by lease, what goes on under a new number, what was settled before, and (by silence) what is lost.
+A partition is joined once in a session and leadership; a lot that arrives for one which is just being joined may have crossed the
+question, and goes back at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 
 from zmqmq.core.backoff import Backoff
-from zmqmq.core.commands import KeptLease, Subscribe, Subscribed
+from zmqmq.core.commands import KeptLease, Lot, Subscribe, Subscribed
 from zmqmq.core.held import LOST, SETTLED, Held, Holder, LeaseKey
-from zmqmq.errors import ZmqmqError
+from zmqmq.core.topology import FIRST_DOUBT_DELAY, Whereabouts
+from zmqmq.errors import NotLeader, ZmqmqError
 
 ANSWER_TIMEOUT = 10.0
 """Seconds after which an unanswered Subscribe is repeated."""
+LEADER_RETRY_DELAY = 1.0
+"""Seconds, at most, after which a broker that said it does not lead is asked again if nobody names another one."""
 Losses = list[tuple[Held, list[int]]]
+Build = Callable[[int, str, list[Held], list[int]], Subscribe]
+"""Makes a Subscribe of (id, topic, leases to present, partitions)."""
+
+
+class Join:
+    """The subscription at one broker, in one session."""
+
+    def __init__(self, random: Callable[[], float]) -> None:
+        self.queue: int | None = None
+        """The broker's number for it, None before the first answer."""
+        self.joined: dict[int, int] = {}
+        """Epochs of the partitions that are consumed there."""
+        self.asked: dict[int, int] = {}
+        """Epochs of the partitions in the Subscribe that is not answered yet."""
+        self.presented: list[Held] = []
+        self.id = 0
+        self.asked_at = -inf
+        self.resume_at = -inf
+        self.backoff = Backoff(random, FIRST_DOUBT_DELAY)
+
+    def missing(self, led: dict[int, int]) -> dict[int, int]:
+        """What the broker leads and has not been asked for under that leadership."""
+        return {partition: epoch for partition, epoch in led.items() if self.joined.get(partition, -1) < epoch}
+
+    def due(self) -> float:
+        """When to ask (again) if something is missing."""
+        return self.asked_at + ANSWER_TIMEOUT if self.id else self.resume_at
 
 
 class Subscription(Holder):
     """One (topic, group) of one consumer."""
 
-    def __init__(self, topic: str, random: Callable[[], float]) -> None:
-        super().__init__(topic)
+    def __init__(self, where: Whereabouts, random: Callable[[], float]) -> None:
+        super().__init__(where.name)
+        self.where = where
         self.error: ZmqmqError | None = None
-        """Why the broker will not have it; final."""
+        """Why the brokers will not have it; final."""
         self.obstacle: ZmqmqError | None = None
-        """Why the broker does not have it yet."""
-        self._id = 0
-        self._asked_at = -inf
-        self._resume_at = -inf
-        self._backoff = Backoff(random)
+        """Why a broker does not have it yet."""
+        self.joins: dict[str, Join] = {}
+        """By broker."""
+        self._random = random
+        self._is_settled = False
+        """Every broker with a session has been asked for all that it leads, and has answered."""
+        self._topic_id = 0
+        self._epochs: dict[int, int] = {}
+        """The highest epoch of each partition that was heard of: what comes from an older leader is void."""
 
-    def reopened(self) -> None:
-        """A new session: it is to be declared again."""
-        self.queue = None
-        self._id = 0
+    def down(self, broker: str) -> None:
+        """The session with a broker is over or a new one: the subscription is not known there."""
+        self._is_settled = False
+        self.joins.pop(broker, None)
+        self._close_routes(broker)
 
-    def ask(self, now: float, next_id: Callable[[], int], build: Callable[[int, Subscription], Subscribe]) -> Subscribe | None:
-        """The Subscribe to send now, if any."""
-        if self.queue is not None or self.error is not None or now < self.due():
-            return None
-        self._id, self._asked_at = next_id(), now
-        return build(self._id, self)
+    def queue(self, broker: str) -> int | None:
+        """The broker's number for the subscription, None if it has not got it."""
+        join = self.joins.get(broker)
+        return join.queue if join is not None else None
 
-    def due(self) -> float:
+    def described(self) -> None:
+        """The topic has been described: partitions that others lead now are not consumed from the old leaders any more."""
+        self._is_settled = False
+        if self.where.topic_id != self._topic_id:  # another topic of the same name
+            self._topic_id = self.where.topic_id
+            self._epochs.clear()
+            for join in self.joins.values():
+                join.joined.clear()
+        for placement in self.where.placements:
+            self._heard_of(placement.partition, placement.epoch)
+        led = self.where.led()
+        for broker, join in self.joins.items():
+            mine = led.get(broker, {})
+            for partition in [partition for partition in join.joined if partition not in mine and self._is_led(partition)]:
+                del join.joined[partition]
+                self._close_routes(broker, partition)
+
+    def _is_led(self, partition: int) -> bool:
+        return bool(self.where.leader(partition))
+
+    # --- asking ------------------------------------------------------------------------------------------------------
+
+    def ask(self, now: float, lines: Sequence[str], next_id: Callable[[], int], build: Build) -> list[tuple[str, Subscribe]]:
+        """The Subscribes to send now, and to whom."""
+        if self._is_settled or self.error is not None or self.where.has_news:
+            return []
+        letters = []
+        is_settled = True
+        for broker, led in self.where.led().items():
+            join = self.joins.get(broker)
+            if broker not in lines:
+                continue
+            join = join or self.joins.setdefault(broker, Join(self._random))
+            missing = join.missing(led)
+            is_settled = is_settled and not missing
+            if missing and now >= join.due():
+                letters.append((broker, self._join(broker, join, missing, now, next_id, build)))
+        self._is_settled = is_settled
+        return letters
+
+    def _join(self, broker: str, join: Join, missing: dict[int, int], now: float, next_id: Callable[[], int], build: Build) -> Subscribe:
+        join.id, join.asked_at, join.asked = next_id(), now, missing
+        join.presented = [held for held in self.held.values() if held.partition in missing]
+        for held in join.presented:
+            held.broker = broker
+        for partition in missing:
+            self.routes.pop(partition, None)
+        return build(join.id, self.topic, join.presented, sorted(missing))
+
+    def due(self, lines: Sequence[str]) -> float:
         """When to ask (again)."""
-        if self.queue is not None or self.error is not None:
+        if self._is_settled or self.error is not None or self.where.has_news:
             return inf
-        return self._asked_at + ANSWER_TIMEOUT if self._id else self._resume_at
+        waiting = [inf]
+        for broker, led in self.where.led().items():
+            join = self.joins.get(broker)
+            if broker in lines and (join is None or join.missing(led)):
+                waiting.append(-inf if join is None else join.due())
+        return min(waiting)
 
-    def subscribed(self, command: Subscribed) -> Losses | None:
-        """Takes the answer; gives what was lost, or None if it answers something else."""
-        if command.id != self._id or command.topic != self.topic:
+    def subscribed(self, broker: str, command: Subscribed) -> tuple[Losses, list[Held]] | None:
+        """Takes the answer; gives what was lost and which leases it was about, or None if it answers something else."""
+        join = self.joins.get(broker)
+        if join is None or command.id != join.id or command.topic != self.topic:
             return None
-        self.queue = command.queue
-        self._id = 0
+        joined = set(command.partitions) & join.asked.keys() if command.partitions else set(join.asked)
+        join.id, join.queue = 0, command.queue
         self.obstacle = None
-        self._backoff.reset()
-        return self._reconcile(command.leases)
+        for partition, epoch in join.asked.items():
+            if partition in joined:
+                join.joined[partition] = epoch
+                self.routes[partition] = (broker, command.queue)
+            else:
+                self.where.doubt(partition)
+        if joined == join.asked.keys():
+            join.backoff.reset()
+        else:
+            join.resume_at = self._asked_at_again(join)
+        presented = [held for held in join.presented if held.partition in joined]
+        join.asked, join.presented = {}, []
+        return self._reconcile(presented, command.leases), presented
+
+    def _asked_at_again(self, join: Join) -> float:
+        return join.asked_at + min(join.backoff.next(), LEADER_RETRY_DELAY)
 
     def refused(self, id: int, error: ZmqmqError, now: float) -> bool:
-        """Takes a refusal; False if it is for something else."""
-        if id != self._id:
+        """Takes a refusal; False if it is for something else. Without an id the broker says by itself that the topic is gone."""
+        if not id:
+            if error.details.get("topic", self.topic) != self.topic or error.retryable:
+                return False
+            self.error = error
+            return True
+        join = next((join for join in self.joins.values() if join.id == id), None)
+        if join is None:
             return False
-        self._id = 0
+        if isinstance(error, NotLeader):
+            for partition in join.asked:
+                self.where.doubt(partition)
+        join.id, join.asked, join.presented = 0, {}, []
         if error.retryable:
             self.obstacle = error
-            self._resume_at = now + self._backoff.next()
+            delay = join.backoff.next()
+            join.resume_at = now + (min(delay, LEADER_RETRY_DELAY) if isinstance(error, NotLeader) else delay)
         else:
             self.error = error
         return True
 
-    def _reconcile(self, leases: list[KeptLease]) -> Losses:
+    # --- leases ------------------------------------------------------------------------------------------------------
+
+    def take(self, broker: str, lot: Lot, now: float) -> Held | None:
+        """A lot has arrived; None if it is void or here already."""
+        if not lot.offsets or lot.epoch < self._epochs.get(lot.partition, 0) or (lot.partition, lot.epoch, lot.lease) in self.held:
+            return None
+        self._heard_of(lot.partition, lot.epoch)
+        join = self.joins.get(broker)
+        if join is not None and join.joined.get(lot.partition, lot.epoch) < lot.epoch:
+            join.joined[lot.partition] = lot.epoch
+        held = Held(self, lot, now, broker)
+        self.held[held.key] = held
+        return held
+
+    def is_joining(self, broker: str, partition: int) -> bool:
+        """Whether the broker is about to say what is held of the partition."""
+        join = self.joins.get(broker)
+        return join is not None and partition in join.asked
+
+    def _heard_of(self, partition: int, epoch: int) -> None:
+        if epoch > self._epochs.get(partition, -1):
+            self._epochs[partition] = epoch
+
+    def _close_routes(self, broker: str, partition: int | None = None) -> None:
+        for number in list(self.routes) if partition is None else [partition]:
+            if self.routes.get(number, ("", 0))[0] == broker:
+                del self.routes[number]
+
+    def _reconcile(self, presented: list[Held], leases: list[KeptLease]) -> Losses:
         kept = {(lease.partition, lease.old_epoch, lease.old_lease): lease for lease in leases}
         losses: Losses = []
         survivors: dict[LeaseKey, Held] = {}
-        for key, held in self.held.items():
-            lease = kept.get(key)
+        for held in presented:
+            if self.held.get(held.key) is held:
+                del self.held[held.key]
+            lease = kept.get(held.key)
+            if lease is not None and lease.kept:
+                self._heard_of(lease.partition, lease.epoch)
             lost = _apply(held, lease)
             if lost:
                 losses.append((held, lost))
             if held.open:
                 survivors[held.key] = held
-        self.held = survivors
+        self.held.update(survivors)
         return losses
 
 
