@@ -67,7 +67,7 @@ class Roles:
             replica = Replica(self._partition(topics[state.topic_id], state, state.applied), state.promised)
             replica.unapplied.restart(state.end)
             self._put(replica)
-            if state.start > state.end:  # a snapshot was not taken over completely
+            if max(state.start, state.applied) > state.end:  # a snapshot was not taken over completely
                 self._empty(replica)
 
     def _put(self, replica: Replica) -> Replica:
