@@ -1,0 +1,92 @@
+"""What has to be true before topics, partitions and brokers are changed, and what new partitions look like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from zmqmq.core.cluster_view import ClusterView, Key, PlaceEntry, TopicEntry
+from zmqmq.core.model import TopicRecord
+from zmqmq.core.placement import homes, is_moving, loads, place_new
+from zmqmq.core.places import Place, quorum
+from zmqmq.errors import InvalidValue, UnknownTopic
+
+STEPS_MAX = 100
+"""Steps of one change."""
+
+
+def new_places(view: ClusterView, record: TopicRecord, numbers: Sequence[int], nonce: Callable[[], str]) -> list[Place]:
+    """The first records of new partitions; raises InvalidValue if there are too few brokers."""
+    holds, leads = loads(view)
+    placed = place_new(len(numbers), record.replicas, homes(view, record.replicas), holds, leads)
+    return [_first(view, replicas, nonce()) for replicas in placed]
+
+
+def _first(view: ClusterView, replicas: list[str], nonce: str) -> Place:
+    isr = [member for broker in sorted(replicas) if (member := view.lives(broker)) is not None]
+    leader = next(member for member in isr if member.broker == replicas[0])
+    return Place(replicas=replicas, leader=leader.broker, leader_be=leader.be, epoch=1, isr=isr, nonce=nonce)
+
+
+def known_topic(view: ClusterView, name: str) -> TopicEntry:
+    """The topic; raises UnknownTopic."""
+    entry = view.topics.get(name)
+    if entry is None:
+        raise UnknownTopic(f"there is no topic {name!r}", hint="see `zmqmq topics list`", topic=name)
+    return entry
+
+
+def known_place(view: ClusterView, name: str, partition: int) -> tuple[Key, PlaceEntry]:
+    """The partition; raises UnknownTopic or InvalidValue."""
+    record = known_topic(view, name).record
+    key = (record.topic_id, partition)
+    if not 0 <= partition < record.partitions or key not in view.places:
+        raise InvalidValue(f"there is no partition {partition}", hint=f"the topic has {record.partitions}, numbered from 0", topic=name)
+    return key, view.places[key]
+
+
+def check_replicas(view: ClusterView, key: Key, place: Place, replicas: Sequence[str]) -> None:
+    """Whether a partition can move there; raises InvalidValue."""
+    if is_moving(place):
+        way = f"{', '.join(place.removing) or 'nobody'} to {', '.join(place.adding) or 'nobody'}"
+        raise InvalidValue(f"the partition is being moved already, from {way}", hint="wait until that has ended")
+    if not replicas:
+        raise InvalidValue("no replicas are named", hint="name at least one broker")
+    if len(replicas) > len(view.brokers):
+        raise InvalidValue(f"{len(replicas)} replicas are named, but there are {len(view.brokers)} brokers", hint="name fewer, or start more brokers")
+    unknown = [broker for broker in replicas if broker not in view.brokers and broker not in place.replicas]
+    if unknown:
+        raise InvalidValue(f"there is no broker {unknown[0]!r}", hint=f"registered are {', '.join(sorted(view.brokers))}")
+    twice = [broker for broker in replicas if list(replicas).count(broker) > 1]
+    if twice:
+        raise InvalidValue(f"the broker {twice[0]!r} is named twice", hint="name each broker once")
+    leaving = [broker for broker in replicas if (wish := view.wishes.get(broker)) is not None and wish.remove]
+    if leaving:
+        raise InvalidValue(f"the broker {leaving[0]!r} is being removed", hint="name another one, or keep that one first")
+    needed = view.topics_by_id[key[0]].record.settings.min_in_sync
+    if len(replicas) < needed:
+        raise InvalidValue(f"{len(replicas)} replicas are named, but min_in_sync is {needed}", hint="name more brokers, or lower min_in_sync")
+
+
+def check_wish(view: ClusterView, broker: str, *, drain: bool, remove: bool) -> None:
+    """Whether the cluster can do without the broker; raises InvalidValue."""
+    holders = {name for entry in view.places.values() for name in entry.place.replicas}
+    if broker not in view.brokers and broker not in view.wishes and broker not in holders:
+        raise InvalidValue(f"there is no broker {broker!r}", hint=f"registered are {', '.join(sorted(view.brokers))}")
+    others = [name for name in view.brokers if name != broker and not (view.wishes.get(name) is not None and view.wishes[name].remove)]
+    if drain and not [name for name in others if not view.is_draining(name)]:
+        raise InvalidValue(f"no other broker could lead if {broker!r} is drained", hint="start another one, or undo the draining of another one")
+    if remove:
+        _check_removal(view, broker, len(others))
+
+
+def _check_removal(view: ClusterView, broker: str, others: int) -> None:
+    remain = f"without {broker!r} there are {others} brokers"
+    if not others:
+        raise InvalidValue(f"{broker!r} is the only broker", hint="start another one first")
+    for name, entry in sorted(view.topics.items()):
+        record = entry.record
+        needed = quorum(record.replicas, record.settings.min_in_sync)
+        if others < needed:
+            raise InvalidValue(f"{remain}, but the topic {name!r} needs {needed} in-sync replicas", hint="start another broker first, or lower min_in_sync")
+        if others < record.replicas:
+            raise InvalidValue(f"{remain}, but the topic {name!r} has {record.replicas} replicas", hint="start another broker first")
