@@ -118,6 +118,7 @@ class Applier:
 
     def _revived(self, operation: op.Revived) -> None:
         if queue := self._queue(operation.group):
+            queue.moving_letters.update(operation.offsets)
             queue.moved_letters += operation.offsets
             queue.state.apply_revived(operation)
             queue.state.dead -= len(operation.offsets)
@@ -126,6 +127,7 @@ class Applier:
 
     def _buried(self, operation: op.Buried) -> None:
         if queue := self._queue(operation.group):
+            queue.moving_letters.update(operation.offsets)
             queue.moved_letters += operation.offsets
             queue.state.apply_buried(operation)
             queue.state.dead -= len(operation.offsets)
@@ -133,6 +135,7 @@ class Applier:
 
     def _matured(self, operation: op.Matured) -> None:
         self.partition.delayed -= len(operation.offsets)
+        self.partition.maturing.update(operation.offsets)
         self.partition.matured += operation.offsets
         self.partition.next_due = float("-inf") if self.partition.delayed > 0 else float("inf")
         self.partition.writes.append(DropDelayed(self.partition.log.log_id, operation.offsets))

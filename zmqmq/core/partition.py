@@ -13,19 +13,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from zmqmq.core import operations
+from zmqmq.core.absorbing import Absorber
+from zmqmq.core.appends import writes_of_batch
 from zmqmq.core.appliers import Applier
 from zmqmq.core.columns import size_of, size_undelayed, without_front
 from zmqmq.core.commands import Produce
 from zmqmq.core.dedup import ProducerTable
 from zmqmq.core.group import GroupState
 from zmqmq.core.log import Log
-from zmqmq.core.model import GroupLimits, Kind, Row, TopicRecord
+from zmqmq.core.model import GroupLimits, Row, TopicRecord
 from zmqmq.core.operations import Operation
+from zmqmq.core.peer_commands import Block
 from zmqmq.core.pending import Batch, Confirm, Pending, Refuse, Waiter
 from zmqmq.core.places import quorum
 from zmqmq.core.queue import Queue
 from zmqmq.core.writes import (
-    AppendDelayed,
     AppendMessages,
     AppendOperation,
     LogState,
@@ -33,6 +35,7 @@ from zmqmq.core.writes import (
     PutEpoch,
     PutHead,
     PutProducers,
+    Reader,
     Record,
     Write,
 )
@@ -48,13 +51,7 @@ class Partition:
     """One partition's leader."""
 
     def __init__(
-        self,
-        topic: TopicRecord,
-        number: int,
-        state: LogState,
-        limits: GroupLimits,
-        random: Callable[[], float],
-        committed: int | None = None,
+        self, topic: TopicRecord, number: int, state: LogState, limits: GroupLimits, random: Callable[[], float], committed: int | None = None
     ) -> None:
         """`committed`: below it the log is known to be committed; None: all of it is, for there is no other replica."""
         self.topic = topic
@@ -82,6 +79,8 @@ class Partition:
         """Delayed messages that have got their place in the log while storage still lists them as due."""
         self.matured: list[int] = []
         """Those of them that the next turn's writes take off that list."""
+        self._taken_off: list[int] = []
+        """Those of them whose writes are under way."""
         self.time = 0.0
         """Broker time of this turn."""
         self.closed = False
@@ -91,6 +90,7 @@ class Partition:
         """Replicas that are in sync, this one included."""
         self._restore(state)
         self._applier = Applier(self)
+        self._absorber = Absorber(self, self._applier)
 
     def _restore(self, state: LogState) -> None:
         for row in state.producers:
@@ -105,26 +105,40 @@ class Partition:
 
     def replay(self, records: Sequence[Record]) -> None:
         """Applies records that came after the last snapshot. `applied` stays: until the next snapshot a restart needs them again."""
-        for record in records:
-            self.time = record.time
-            if record.kind == Kind.OPERATION:
-                self._applier.apply(record.offset, operations.decode(record.text))
-                continue
-            if record.producer:
-                self.confirmed_producers.note(record.producer, record.sequence, 1, record.offset, record.time)
-            if record.kind == Kind.MESSAGE:
-                self._count(1, record.size)
-            else:
-                self.delayed += 1
-                self.next_due = float("-inf")  # ask storage
+        self._absorber.replay(records)
+
+    def absorb(self, blocks: Sequence[Block]) -> None:
+        """Applies committed records that a leader has sent, in order. For a replica that follows; its log knows already that they are committed."""
+        self._absorber.absorb(blocks)
+
+    def skip_gaps(self, reader: Reader) -> None:
+        """Before a snapshot of a replica that follows: floors pass over gaps that are known to storage only."""
+        self._absorber.skip_gaps(reader)
+
+    @property
+    def trimmed_unsaved(self) -> bool:
+        """Has more been deleted than the last snapshot covers? Then the next one must go to the disk together with the deletion."""
+        return self.log.start > self.applied
 
     def lead(self, epoch: int, broker: str, wall: float) -> None:
-        """Begins a leadership."""
+        """Begins a leadership where everything in the log is committed."""
         self.time = wall
-        self.producers = self.confirmed_producers.copy()
         self.log.lead(epoch)
         self.writes.append(PutEpoch(self.log.log_id, epoch, self.log.end))
         self.append_operation(operations.Opened(epoch, broker))
+        self._take_over()
+
+    def activate(self, now: float, wall: float) -> None:
+        """A replica that has followed leads from now on: everything in the log up to its `Opened` is committed and absorbed. Members must report."""
+        self.time = wall
+        self._take_over()
+        self.expect_members(now)
+
+    def _take_over(self) -> None:
+        """What only a leader knows begins: what is judged by, where reading stands, what waits."""
+        self._absorber.end()
+        self.producers = self.confirmed_producers.copy()
+        self.next_due = float("-inf") if self.delayed else float("inf")
         for queue in self.queues.values():
             queue.rewind()
         self.revived = [(name, sorted(queue.state.revived)) for name, queue in self.queues.items() if queue.state.revived]
@@ -160,7 +174,7 @@ class Partition:
         """Appends to the log and returns the offset; takes effect when committed."""
         offset = self.log.give(1)
         self.writes.append(AppendOperation(self.log.log_id, offset, self.log.epoch, self.time, operations.encode(operation)))
-        self.pending.add_operation(offset, operation)
+        self.pending.add_operation(offset, operation, self.time)
         return offset
 
     def expire_producers(self, producers: Sequence[int]) -> None:
@@ -190,9 +204,7 @@ class Partition:
         delayed = sum(1 for delay in fresh.delays or () if delay)
         size = size_of(fresh.values, fresh.keys, fresh.headers) if not delayed else size_undelayed(fresh)
         self.pending.add_batch(
-            Batch(
-                self.log.end, count - repeated, size, first - repeated, wall, batch.producer, fresh.sequence, before, confirm, refuse, delayed
-            )
+            Batch(self.log.end, count - repeated, size, first - repeated, wall, batch.producer, fresh.sequence, before, confirm, refuse, delayed)
         )
 
     def _repeat(self, offset: int, count: int, wall: float, confirm: Confirm, refuse: Refuse) -> None:
@@ -202,28 +214,9 @@ class Partition:
         self.pending.add_batch(Batch(end, 0, 0, offset, TIME_OF_RECORD if known else wall, 0, 0, None, confirm, refuse, 0))
 
     def _append_batch(self, batch: Produce, wall: float) -> int:
-        count = len(batch.values)
-        first = self.log.give(count)
-        if not batch.delays or not any(batch.delays):
-            self.writes.append(
-                AppendMessages(
-                    self.log.log_id, first, self.log.epoch, wall, batch.producer, batch.sequence, batch.values, batch.crcs, batch.keys, batch.headers
-                )
-            )
-            return first
-        for index, delay in enumerate(batch.delays):
-            self._append_one(batch, index, delay, first + index, wall)
+        first = self.log.give(len(batch.values))
+        self.writes += writes_of_batch(self.log, batch, first, wall)
         return first
-
-    def _append_one(self, batch: Produce, index: int, delay: float | None, offset: int, wall: float) -> None:
-        """One message of a batch in which some are delayed."""
-        key = batch.keys[index] if batch.keys else None
-        headers = batch.headers[index] if batch.headers else None
-        head = (self.log.log_id, offset, self.log.epoch, wall, batch.producer, batch.sequence + index)
-        if delay:
-            self.writes.append(AppendDelayed(*head, batch.values[index], batch.crcs[index], key, headers, wall + delay))
-        else:
-            self.writes.append(AppendMessages(*head, [batch.values[index]], [batch.crcs[index]], [key], [headers]))
 
     def mature(self, due: Sequence[int], rows: Sequence[Row], wall: float) -> None:
         """Delayed messages whose time has come get their place in the log now."""
@@ -254,6 +247,10 @@ class Partition:
 
     def take_writes(self) -> list[Write]:
         writes, self.writes = self.writes, []
+        self._taken_off += self.matured
+        self.matured.clear()
+        for queue in self.queues.values():
+            queue.note_taken()
         return writes
 
     def drop_appends(self, error: ZmqmqError) -> set[int]:
@@ -274,12 +271,16 @@ class Partition:
 
     def persisted(self, wall: float) -> int:
         """The turn is on disk. Returns how many things became deliverable."""
+        self.stored()
+        return self._settle(wall)
+
+    def stored(self) -> None:
+        """The turn is on disk, tables and log; what that means to others is another question."""
         self.log.persisted(self.log.end)
-        self.maturing.difference_update(self.matured)
-        self.matured.clear()
+        self.maturing.difference_update(self._taken_off)
+        self._taken_off.clear()
         for queue in self.queues.values():
             queue.forget_moved_letters()
-        return self._settle(wall)
 
     def advance(self, wall: float) -> int:
         """Other replicas have reported. Returns how many things became deliverable."""
@@ -287,14 +288,15 @@ class Partition:
 
     def _settle(self, wall: float) -> int:
         """Confirms, applies and opens gates as far as the log is committed."""
-        self.time = wall
         committed = self.log.committed
         fresh = 0
         for entry in self.pending.committed(committed):
             if isinstance(entry, Batch):
                 fresh += self._confirm(entry)
             else:
-                self._applier.apply(*entry)
+                self.time = entry.time  # as on every other replica
+                self._applier.apply(entry.offset, entry.operation)
+        self.time = wall
         for queue in self.queues.values():
             fresh += queue.committed(committed, wall)
         for waiter in self.pending.waiters(committed):
@@ -302,7 +304,7 @@ class Partition:
         return fresh
 
     def _confirm(self, batch: Batch) -> int:
-        self._count(batch.messages - batch.delayed, batch.size)
+        self.count(batch.messages - batch.delayed, batch.size)
         if batch.delayed:
             self.delayed += batch.delayed
             self.next_due = float("-inf")  # ask storage
@@ -312,7 +314,8 @@ class Partition:
             batch.confirm(batch.first, batch.time)
         return batch.messages - batch.delayed
 
-    def _count(self, messages: int, size: int) -> None:
+    def count(self, messages: int, size: int) -> None:
+        """So many messages more are committed, of so many bytes."""
         self.messages += messages
         self.size += size
         for queue in self.queues.values():

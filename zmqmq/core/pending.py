@@ -40,6 +40,15 @@ class Batch(NamedTuple):
     delayed: int
 
 
+class Entry(NamedTuple):
+    """An operation in the log."""
+
+    offset: int
+    operation: Operation
+    time: float
+    """When it was appended (broker time)."""
+
+
 class Waiter(NamedTuple):
     """Who wants to know when everything below `end` is committed, or that nobody will know here."""
 
@@ -55,15 +64,15 @@ class Pending:
         self.size = 0
         """Bytes of the messages."""
         self._batches: deque[Batch] = deque()
-        self._operations: deque[tuple[int, Operation]] = deque()
+        self._operations: deque[Entry] = deque()
         self._waiters: deque[Waiter] = deque()
 
     def add_batch(self, batch: Batch) -> None:
         self.size += batch.size
         self._batches.append(batch)
 
-    def add_operation(self, offset: int, operation: Operation) -> None:
-        self._operations.append((offset, operation))
+    def add_operation(self, offset: int, operation: Operation, time: float) -> None:
+        self._operations.append(Entry(offset, operation, time))
 
     def add_waiter(self, waiter: Waiter) -> None:
         self._waiters.append(waiter)
@@ -74,17 +83,17 @@ class Pending:
 
     def deaths(self, group: str) -> list[int]:
         """Offsets that operations make dead letters of the group."""
-        deaths = [operation for _, operation in self._operations if isinstance(operation, Died) and operation.group == group]
-        return [offset for operation in deaths for offset in operation.offsets]
+        operations = [entry.operation for entry in self._operations]
+        return [offset for died in operations if isinstance(died, Died) and died.group == group for offset in died.offsets]
 
     # --- leaving ---------------------------------------------------------------------------------------------------
 
-    def committed(self, committed: int) -> Iterator[Batch | tuple[int, Operation]]:
+    def committed(self, committed: int) -> Iterator[Batch | Entry]:
         """Takes what lies below `committed`, in the order of the log."""
         batches, operations = self._batches, self._operations
         while True:
-            if operations and (not batches or operations[0][0] < batches[0].end):
-                if operations[0][0] >= committed:
+            if operations and (not batches or operations[0].offset < batches[0].end):
+                if operations[0].offset >= committed:
                     return
                 yield operations.popleft()
             elif batches and batches[0].end <= committed:
@@ -107,9 +116,9 @@ class Pending:
 
     def drop_matured(self, durable: int) -> list[tuple[int, Matured]]:
         """Takes back the entries into the log of delayed messages that are not on disk."""
-        dropped = [(offset, operation) for offset, operation in self._operations if offset >= durable and isinstance(operation, Matured)]
+        dropped = [(offset, operation) for offset, operation, _ in self._operations if offset >= durable and isinstance(operation, Matured)]
         gone = {offset for offset, _ in dropped}
-        self._operations = deque(entry for entry in self._operations if entry[0] not in gone)
+        self._operations = deque(entry for entry in self._operations if entry.offset not in gone)
         return dropped
 
     def take_waiters(self) -> list[Waiter]:

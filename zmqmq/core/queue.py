@@ -82,6 +82,8 @@ class Queue:
         """Dead letters whose replay or purge is in the log while storage still lists them as dead: nobody may choose them again."""
         self.moved_letters: list[int] = []
         """Those of them whose replay or purge has been applied: the next turn's writes take them off that list."""
+        self._taken_letters: list[int] = []
+        """Those of them whose writes are under way."""
         self.unread_damage: list[int] = []
         """Offsets whose checksum did not match; the partition makes dead letters of them."""
 
@@ -324,10 +326,15 @@ class Queue:
             ready += self.refile(gate, wall)
         return ready
 
-    def forget_moved_letters(self) -> None:
-        """What was applied in the last turn is in the tables now."""
-        self.moving_letters.difference_update(self.moved_letters)
+    def note_taken(self) -> None:
+        """What was applied is on its way to the tables."""
+        self._taken_letters += self.moved_letters
         self.moved_letters.clear()
+
+    def forget_moved_letters(self) -> None:
+        """What was on its way is in the tables now."""
+        self.moving_letters.difference_update(self._taken_letters)
+        self._taken_letters.clear()
 
     def reset(self) -> list[tuple[Holder, Recall]]:
         """After a seek: everything held is recalled and reading starts at the floor again."""

@@ -66,6 +66,11 @@ class RangeSet:
                 return
             del self._starts[0], self._stops[0]
 
+    def find(self, item: int) -> tuple[int, int] | None:
+        """The range that the integer is in, or None."""
+        index = bisect_right(self._starts, item) - 1
+        return (self._starts[index], self._stops[index]) if index >= 0 and item < self._stops[index] else None
+
     def first(self) -> tuple[int, int] | None:
         """The lowest range, or None."""
         return (self._starts[0], self._stops[0]) if self._starts else None
