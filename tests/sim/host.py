@@ -10,11 +10,13 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, cast
 
+from tests.fakes.memory_tree import MemoryEnsemble, MemoryTree
 from tests.sim.clocks import DRIFT_MAX, MachineTime, SimClock
 from tests.sim.disk import BALLAST, FATES, ROOM, Image, ProcessDied, SimDisk, SimStorage
 from tests.sim.network import Network
 from tests.sim.scheduler import Alarm, Scheduler
 from tests.sim.sockets import SimTransport
+from tests.sim.weather import TREE
 from zmqmq.broker import Broker, Shells
 from zmqmq.config import BrokerConfig
 from zmqmq.core import writes as w
@@ -24,6 +26,10 @@ from zmqmq.shell.coordination import Standalone
 TURNS_PER_SECOND = 2000
 """Turns of the broker in one virtual second; more is a busy loop."""
 CLUSTER_ID = "cluster"
+TREE_DELAY = 0.01
+"""Seconds that a request to the tree, or an answer, takes at most."""
+TREE_LAG = 0.3
+"""Seconds by which a server of the tree may be behind."""
 
 
 class SilentLog:
@@ -41,13 +47,24 @@ class SilentLog:
 class Host:
     """One broker's machine. `name` is the broker's id and its name as a party of the network."""
 
-    def __init__(self, name: str, scheduler: Scheduler, network: Network, rng: Random, config: BrokerConfig, note: Callable[..., None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        scheduler: Scheduler,
+        network: Network,
+        rng: Random,
+        config: BrokerConfig,
+        note: Callable[..., None],
+        ensemble: MemoryEnsemble | None = None,
+    ) -> None:
         self.name = name
         self.config = config
         self.disk = SimDisk(storage_id=f"storage-{name}", cluster_id=CLUSTER_ID, ballast=BALLAST, room=ROOM)
         self.machine = MachineTime(scheduler, rng.uniform(0, 1e6), rng.uniform(-DRIFT_MAX, DRIFT_MAX))
         self.broker: Broker | None = None
         self.transport: SimTransport | None = None
+        self.tree: MemoryTree | None = None
+        """The process's connection to the tree, if it is a member of a cluster."""
         self.paused_until = -1.0
         self.turns = 0
         self.after_turn: Callable[[Host, Broker], None] = lambda host, broker: None
@@ -63,6 +80,9 @@ class Host:
         self._free_at = 0.0
         self._second = (-1, 0)
         self.disk.on_replaced = lambda: self.on_life(self, "replaced")
+        self._ensemble = ensemble
+        self._reaches_tree = True
+        network.weather.on_change.append(self._weather_changes)
 
     @property
     def is_up(self) -> bool:
@@ -85,13 +105,41 @@ class Host:
         transport.on_read = lambda address, sent: self.on_read(self, address, sent)
         transport.on_send = lambda client, frame: self.on_send(self, client, frame)
         self._network.ring[self.name] = self.nudge
+        self.tree = self._connect_tree()
         self.on_life(self, "starts")
         self._do(self.broker.open)
+
+    def _connect_tree(self) -> MemoryTree | None:
+        if self._ensemble is None:
+            return None
+        timeout = self.config.zookeeper.session_timeout_seconds if self.config.zookeeper is not None else 4.0
+        tree = MemoryTree(self._ensemble, timeout=timeout, delay=TREE_DELAY, lag=self._rng.choice([0.0, TREE_LAG]), rng=self._rng)
+        if not self._reaches_tree:
+            tree.cut()
+        return tree
+
+    def _weather_changes(self) -> None:
+        """The way to the tree is cut or open again."""
+        reaches = self._network.weather.connects(self.name, TREE)
+        if reaches != self._reaches_tree:
+            self._reaches_tree = reaches
+            if self.tree is not None and reaches:
+                self.tree.mend()
+            elif self.tree is not None:
+                self.tree.cut(self._rng.choice([0.0, 0.5, 3.0]))
+
+    @property
+    def has_failed(self) -> bool:
+        """A commit of the running process has failed."""
+        return self.broker is not None and cast(SimStorage, self.broker.storage).has_failed
 
     def _end(self, what: str) -> None:
         self.broker = self.transport = None
         self.paused_until = -1.0
         self._network.ring.pop(self.name, None)
+        if self.tree is not None:
+            self.tree.crash()
+            self.tree = None
         self._alarm.cancel()
         self.on_life(self, what)
 
@@ -123,6 +171,15 @@ class Host:
         """SIGSTOP, and SIGCONT after a while."""
         self._note(f"{self.name} pauses", seconds)
         self.paused_until = max(self.paused_until, self._scheduler.now + seconds)
+        if self.tree is not None:
+            self.tree.pause()
+            self._scheduler.at(self.paused_until, self.go_on)
+
+    def go_on(self) -> None:
+        """SIGCONT, if it is time."""
+        if self.tree is not None and self.tree.paused and self._scheduler.now >= self.paused_until:
+            self.tree.resume()
+        self.nudge()
 
     def doom(self) -> None:
         """Something happens at the next commit."""

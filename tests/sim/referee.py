@@ -13,6 +13,7 @@ from tests.sim import queue_verdicts as rules
 from tests.sim.consumer import SimConsumer, Task
 from tests.sim.history import GroupTruth, History, LogTruth, demand
 from tests.sim.producer import Outcome
+from tests.sim.verdicts import silent
 from tests.sim.weather import SLOWEST
 from zmqmq.core import writes as w
 from zmqmq.core.commands import Delivery, Lot, Recalled, Settled, Subscribed
@@ -67,6 +68,7 @@ class Referee:
 
     def said(self, host: Host, client: str, frame: bytes) -> None:
         """A broker sends a frame."""
+        silent(host.name, host.has_failed, client)
         command = decode_answer(frame)
         if isinstance(command, Delivery):
             for lot in command.lots:

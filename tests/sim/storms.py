@@ -186,7 +186,7 @@ def calm(world: World) -> None:
         host.disk.room = ROOM
         host.paused_until = -1.0
         host.start()
-        host.nudge()
+        host.go_on()
     world.habits.nack = world.habits.release = world.habits.reject = world.habits.dawdle = 0.0
     world.habits.poison = frozenset()
     for group in world.groups:

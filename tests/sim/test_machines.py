@@ -6,12 +6,15 @@ from random import Random
 
 import pytest
 
+from tests.fakes.memory_tree import MemoryEnsemble
+from tests.sim.host import Host
 from tests.sim.network import Network
 from tests.sim.scheduler import Scheduler
 from tests.sim.sockets import SimLink, SimTransport
-from tests.sim.weather import Weather
+from tests.sim.weather import TREE, Weather
 from tests.sim.world import World
 from zmqmq.core.commands import BEACON
+from zmqmq.core.tree import Connected, Lost, Suspended
 from zmqmq.shell.peers import Gone, PeerEvent, Refused, Up
 
 ONE, TWO = "tcp://sim:1", "tcp://sim:2"
@@ -91,6 +94,22 @@ def test_who_is_cut_off_connects_to_nobody_and_is_not_refused(stage: Stage) -> N
     stage.weather.take_back("client")
     stage.wait(5.0)
     assert link.trouble() == "refused" and other.connection is not None
+
+
+def test_a_broker_that_is_cut_off_from_the_tree_loses_its_session_and_gets_another() -> None:
+    world = World(5)
+    ensemble = MemoryEnsemble(lambda: world.scheduler.now, world.scheduler.after, Random(1))
+    host = Host("one", world.scheduler, world.network, Random(3), world.hosts[0].config, world.note, ensemble)
+    tree = host.tree = host._connect_tree()
+    assert tree is not None
+    tree.start(lambda: None)
+    world.scheduler.run(1.0)
+    assert [type(event) for event in tree.take_events()] == [Connected]
+    world.weather.cut("one", TREE)
+    world.scheduler.run(20.0)
+    world.weather.mend("one", TREE)
+    world.scheduler.run(21.0)
+    assert [type(event) for event in tree.take_events()] == [Suspended, Lost, Connected]
 
 
 def test_cuts_add_up(stage: Stage) -> None:

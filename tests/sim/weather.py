@@ -6,6 +6,7 @@ Parties are clients, brokers and the tree; `EVERYBODY` stands for all of them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 SLOWEST = 2.0
@@ -21,6 +22,8 @@ class Weather:
     def __init__(self, rng: Random) -> None:
         self._rng = rng
         self._cuts: dict[tuple[str, str], int] = {}
+        self.on_change: list[Callable[[], None]] = []
+        """Called when a cut begins or ends."""
         self.slow = 0.0
         """Share of frames that take up to SLOWEST."""
         self.hints_lost = 0.0
@@ -33,6 +36,7 @@ class Weather:
     def cut(self, sender: str, receiver: str) -> None:
         """Nothing of the sender reaches the receiver any more; several cuts of one pair need as many mends."""
         self._cuts[sender, receiver] = self._cuts.get((sender, receiver), 0) + 1
+        self._tell()
 
     def mend(self, sender: str, receiver: str) -> None:
         """One cut less."""
@@ -41,6 +45,11 @@ class Weather:
             self._cuts[sender, receiver] = left
         else:
             self._cuts.pop((sender, receiver), None)
+        self._tell()
+
+    def _tell(self) -> None:
+        for hear in self.on_change:
+            hear()
 
     def cut_off(self, party: str) -> None:
         """Nobody is reached by the party, and nobody reaches it."""
@@ -65,6 +74,7 @@ class Weather:
     def clear(self) -> None:
         """The sun shines."""
         self._cuts.clear()
+        self._tell()
         self.slow = self.hints_lost = self.wrong_obituaries = 0.0
 
     # --- chances -----------------------------------------------------------------------------------------------------
