@@ -23,7 +23,7 @@ from zmqmq.core.tree import Answer, Answered, Connected, Event, Lost, Request, S
 if TYPE_CHECKING:
     from zmqmq.shell.zookeeper_link import Attempts
 
-MAX_SENT = 128
+MAX_SENT = 100
 """Requests on their way at a time; more wait here. kazoo's wake-up pipe blocks its caller beyond some 270."""
 MAX_WAITING = 100_000
 """Requests that wait here; one more is answered Unknown."""
@@ -63,7 +63,7 @@ class ZooKeeperTree:
         self._wake = wake
         self._attempts = Attempts()
         self._away_since = time.monotonic()
-        self._client = make_client(self._config, self._attempts, self._lock)
+        self._client = make_client(self._config, self._attempts, self._lock, self._answer_all)
         self._client.add_listener(self._state_changed)
         threading.Thread(target=self._watch, name="zookeeper-watch", daemon=True).start()
         self._client.start_async()
@@ -128,7 +128,7 @@ class ZooKeeperTree:
             self._add(Touched(path))
 
     def _answer_all(self) -> None:
-        """The connection is gone: nobody knows what becomes of what was asked."""
+        """The connection goes: nobody knows what becomes of what was asked, and what still waits here is never sent."""
         numbers = [*self._sent, *(number for number, _ in self._waiting)]
         self._sent.clear()
         self._waiting.clear()
@@ -156,7 +156,6 @@ class ZooKeeperTree:
         was, self._shown = self._shown, "suspended" if state == "SUSPENDED" and self._shown != "nothing" else "nothing"
         if was == "connected":
             self._away_since = time.monotonic()
-            self._answer_all()
         if state == "SUSPENDED" and was == "connected":
             self._add(Suspended())
         elif state == "LOST" and was != "nothing":
@@ -164,7 +163,7 @@ class ZooKeeperTree:
 
     def _root_made(self, life: int, excuse: str) -> None:
         with self._lock:
-            if life != self._life or self._stopping.is_set():
+            if life != self._life or self._shown == "connected" or self._stopping.is_set():
                 return
             self._excuse = excuse
             if not excuse and self._attempts is not None:

@@ -90,8 +90,8 @@ class Watch(NamedTuple):
             self.touch(self.path)
 
 
-def make_client(config: ZooKeeperConfig, attempts: Attempts, lock: Any) -> Any:
-    """A client that never gives up, and that changes its state only while it holds `lock`."""
+def make_client(config: ZooKeeperConfig, attempts: Attempts, lock: threading.RLock, breaking: Callable[[], None]) -> Any:
+    """A client that never gives up, and that changes its state only while it holds `lock`; first it calls `breaking` if that is for the worse."""
     for logger in (_LOG, logging.getLogger("kazoo")):
         if not logger.handlers:
             logger.addHandler(logging.NullHandler())
@@ -114,7 +114,7 @@ def make_client(config: ZooKeeperConfig, attempts: Attempts, lock: Any) -> Any:
         check_hostname=tls.enabled and tls.verify,
     )
     _keep_trying(client, attempts)
-    client._session_callback = partial(_locked, lock, client._session_callback)
+    client._session_callback = partial(_change_state, client, lock, breaking, client._session_callback)
     return client
 
 
@@ -246,9 +246,11 @@ def _text(error: BaseException) -> str:
     return f"{type(error).__name__} {error}".strip()
 
 
-def _locked(lock: threading.RLock, callback: Callable[[Any], None], state: Any) -> None:
+def _change_state(client: Any, lock: threading.RLock, breaking: Callable[[], None], change: Callable[[Any], None], state: str) -> None:
     with lock:
-        callback(state)
+        if state not in (KeeperState.CONNECTED, client._state):
+            breaking()
+        change(state)
 
 
 def _keep_trying(client: Any, attempts: Attempts) -> None:
