@@ -187,7 +187,7 @@ class Replication:
     def persisted(self, replica: Replica) -> None:
         """A turn of a partition that is not open for clients is on disk."""
         log = replica.partition.log
-        log.persisted(log.end)
+        replica.partition.stored()
         if replica.installing and log.end >= replica.install_end:
             self.roles.installed(replica)
         elif replica.role is Role.FOLLOWER and not replica.installing:
