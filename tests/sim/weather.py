@@ -24,6 +24,8 @@ class Weather:
         self._cuts: dict[tuple[str, str], int] = {}
         self.on_change: list[Callable[[], None]] = []
         """Called when a cut begins or ends."""
+        self.calms = 0
+        """How often it has cleared up: cuts from before need no mend."""
         self.slow = 0.0
         """Share of frames that take up to SLOWEST."""
         self.hints_lost = 0.0
@@ -74,6 +76,7 @@ class Weather:
     def clear(self) -> None:
         """The sun shines."""
         self._cuts.clear()
+        self.calms += 1
         self._tell()
         self.slow = self.hints_lost = self.wrong_obituaries = 0.0
 
