@@ -14,6 +14,7 @@ is waited for, two session timeouts long, and then this broker refuses to start.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 
 from zmqmq.core import layout
@@ -137,6 +138,7 @@ class Registrar:
     def resign(self) -> None:
         """The broker stops: no heartbeat any more, and no registration."""
         self._over = True
+        self._life += 1
         self._unregister("the broker stops")
 
     def renewing(self) -> None:
@@ -192,6 +194,7 @@ class Registrar:
     def _fail(self, error: ZmqmqError) -> None:
         self.fatal = error
         self._over = True
+        self._life += 1
         self._unregister(str(error))
         self.reason = str(error)
 
@@ -203,6 +206,18 @@ class Registrar:
         """One step of the way in; without an answer the way begins again."""
         self._ask(request, lambda answer: self._retry() if isinstance(answer, Unknown) else then(answer))
 
+    def _make(self, path: str, data: bytes, then: Callable[[], None]) -> None:
+        """Makes a persistent node, if nobody else does."""
+
+        def made(answer: Answer) -> None:
+            if isinstance(answer, Refusal) and answer.reason != "exists":
+                self._incomplete = answer.reason == "missing"
+                self._retry()
+            else:
+                then()
+
+        self._step(Change([Create(path, data)]), made)
+
     def _retry(self) -> None:
         self._retry_at = self._now + RETRY_INTERVAL
 
@@ -212,9 +227,9 @@ class Registrar:
         self._life += 1
         self._retry_at = inf
         self._burials.clear()
-        self._step(Sync(), self._read_cluster)
+        self._step(Sync(), lambda answer: self._read_cluster())
 
-    def _read_cluster(self, answer: Answer) -> None:
+    def _read_cluster(self) -> None:
         self._step(Read(layout.CLUSTER), self._cluster_read)
 
     def _cluster_read(self, answer: Answer) -> None:
@@ -222,13 +237,7 @@ class Registrar:
             self._recognise(decode(layout.CLUSTER, answer.data, ClusterIdentity))
         else:
             identity = ClusterIdentity(self.adopted_cluster_id or self.settings.cluster_id, layout.LAYOUT, PROTOCOL_VERSION)
-            self._step(Change([Create(layout.CLUSTER, encode(identity))]), self._cluster_made)
-
-    def _cluster_made(self, answer: Answer) -> None:
-        if isinstance(answer, Refusal) and answer.reason != "exists":
-            self._retry()
-        else:
-            self._read_cluster(answer)
+            self._make(layout.CLUSTER, encode(identity), self._read_cluster)
 
     def _recognise(self, identity: ClusterIdentity | Damaged) -> None:
         ours = self.adopted_cluster_id or self.settings.cluster_id
@@ -251,14 +260,7 @@ class Registrar:
             self._incomplete = False
             self._look()
             return
-
-        def made(answer: Answer) -> None:
-            if isinstance(answer, Refusal) and answer.reason != "exists":
-                self._retry()
-            else:
-                self._make_skeleton(index + 1)
-
-        self._step(Change([Create(layout.SKELETON[index])]), made)
+        self._make(layout.SKELETON[index], b"", lambda: self._make_skeleton(index + 1))
 
     # --- the way in: who stands under our name? ------------------------------------------------------------------------------
 
@@ -269,14 +271,7 @@ class Registrar:
             if isinstance(epoch, Node):
                 self._step(Read(layout.broker_path(broker), watch=True), lambda shown: broker_read(epoch, shown))
             else:
-                self._step(Change([Create(layout.epoch_path(broker), encode(BrokerEpoch()))]), epoch_made)
-
-        def epoch_made(answer: Answer) -> None:
-            if isinstance(answer, Refusal) and answer.reason != "exists":
-                self._incomplete = True
-                self._retry()
-            else:
-                self._look()
+                self._make(layout.epoch_path(broker), encode(BrokerEpoch()), self._look)
 
         def broker_read(epoch: Node, shown: Answer) -> None:
             self._step(Read(layout.heartbeat_path(broker)), lambda beat: self._judge(epoch, shown, beat))

@@ -105,7 +105,7 @@ class Papers:
 
 
 def burial(info: BrokerInfo, view: ClusterView) -> list[list[Step]]:
-    """The changes that remove a dead broker's registration, and that it is the cluster leader. A later registration, or another cluster leader, is left alone."""
+    """The changes that remove a dead broker's registration, and that it is the cluster leader. Later ones are left alone."""
     life: Step = Check(layout.epoch_path(info.broker_id), info.be)
     changes: list[list[Step]] = [[life, Delete(layout.broker_path(info.broker_id)), Delete(layout.heartbeat_path(info.broker_id))]]
     leader, epoch = view.controller, view.controller_epoch
