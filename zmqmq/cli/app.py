@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from zmqmq.cli import broker, dead, groups, topics
+from zmqmq.cli import cluster, dead, groups, topics
 from zmqmq.cli.consume import consume
 from zmqmq.cli.doctor import doctor
 from zmqmq.cli.link import command
@@ -34,6 +34,7 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "consume": consume,
     "status": status,
     "brokers": brokers,
+    "leader": cluster.leader,
     "doctor": doctor,
 }
 
@@ -50,12 +51,6 @@ def main(version: Annotated[bool, typer.Option("--version", callback=_version, i
 
 
 main.__doc__ = None  # the app's own help is shown instead
-
-
-@app.command("broker", context_settings=_PASSED_ON)
-def run_broker(context: typer.Context) -> None:
-    """Runs a broker (`zmqmq broker --help`)."""
-    raise typer.Exit(broker.main(context.args))
 
 
 @app.command("sensor", context_settings=_PASSED_ON)
@@ -79,6 +74,9 @@ for _name, _function in _COMMANDS.items():
 app.add_typer(topics.app, name="topic")
 app.add_typer(groups.app, name="group")
 app.add_typer(dead.app, name="dead")
+app.add_typer(cluster.app, name="cluster")
+app.add_typer(cluster.broker_app, name="broker")
+app.add_typer(cluster.partitions_app, name="partitions")
 
 
 def run(arguments: list[str]) -> int:

@@ -13,10 +13,12 @@ from zmqmq.config import BrokerConfig, join_endpoint, load_broker, split_endpoin
 from zmqmq.errors import ConfigError, ZmqmqError
 from zmqmq.version import VERSION
 
+_EPILOG = "A broker of a cluster is administered by: zmqmq broker drain BROKER, zmqmq broker remove BROKER (both with --undo)."
+
 
 def parser() -> argparse.ArgumentParser:
     """The arguments."""
-    made = argparse.ArgumentParser(prog="broker", description="Runs one broker until SIGINT or SIGTERM.")
+    made = argparse.ArgumentParser(prog="broker", description="Runs one broker until SIGINT or SIGTERM.", epilog=_EPILOG)
     made.add_argument("--config", metavar="FILE", help="settings, see configs/standalone.yaml (or ZMQMQ_CONFIG)")
     made.add_argument("--host", help="address to listen on (default 127.0.0.1; 0.0.0.0 for all interfaces)")
     made.add_argument("--port", type=int, help="port to listen on (default 7400); wake-ups take the one after it")

@@ -1,4 +1,4 @@
-"""`zmqmq topics` and `zmqmq topic create | describe | alter | delete`."""
+"""`zmqmq topics` and `zmqmq topic create | describe | alter | add-partitions | delete`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zmqmq.client.admin_values import Topic as TopicWithPartitions
 from zmqmq.config_wording import allowed, fields_of, suggestion
 from zmqmq.core.model import TopicSettings
 
-app = typer.Typer(help="Create, describe, alter and delete topics.", no_args_is_help=True)
+app = typer.Typer(help="Create, describe, alter, widen and delete topics.", no_args_is_help=True)
 
 Topic = Annotated[str, typer.Argument(metavar="TOPIC", help="name of the topic")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help=f"a setting: {', '.join(TopicSettings.__struct_fields__)}")]
@@ -36,7 +36,7 @@ def create(
     link: Link,
     topic: Topic,
     partitions: Annotated[
-        int | None, typer.Option(min=1, max=1000, help="how many ordered logs it has; cannot be changed later", show_default="the broker's")
+        int | None, typer.Option(min=1, max=1000, help="how many ordered logs it has; a cluster can add some later", show_default="the broker's")
     ] = None,
     replicas: Annotated[int | None, typer.Option(min=1, max=9, help="brokers that keep a copy", show_default="the broker's")] = None,
     set_: Set = None,
@@ -62,6 +62,15 @@ def alter(link: Link, topic: Topic, set_: Set = None) -> None:
         leave(exits.USAGE, "nothing to change: give --set NAME=VALUE")
     with link.admin() as admin:
         _show(link, admin.alter_topic(topic, **changes))
+
+
+@command(app, "add-partitions")
+def add_partitions(
+    link: Link, topic: Topic, partitions: Annotated[int, typer.Argument(min=1, max=1000, metavar="PARTITIONS", help="how many there shall be in all")]
+) -> None:
+    """Gives a topic of a cluster more partitions; keys may get another one, so order per key holds from then on only."""
+    with link.admin() as admin:
+        _show(link, admin.add_partitions(topic, partitions))
 
 
 @command(app, "delete")
