@@ -17,33 +17,31 @@ import platform
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from random import random
-from typing import NamedTuple
 
 import zmq
-from structlog.typing import FilteringBoundLogger
-
 from zmqmq.config import BrokerConfig
 from zmqmq.core.commands import Beacon
 from zmqmq.core.context import NodeSettings
 from zmqmq.core.node import Node, Output
 from zmqmq.core.overview import Figures
+from zmqmq.core.tree import Tree, Trouble
 from zmqmq.core.writes import Write
 from zmqmq.errors import BadFrame, StorageFull, ZmqmqError
-from zmqmq.shell.clock import Clock
-from zmqmq.shell.coordination import Coordination, Standalone
-from zmqmq.shell.logs import open_log
-from zmqmq.shell.metrics import Metrics, picture
-from zmqmq.shell.storage import Storage
-from zmqmq.shell.transport import LINGER_MS, Transport
+from zmqmq.shell.metrics import picture
+from zmqmq.shell.opening import Shells, membership, open_shells
+from zmqmq.shell.peers import Peers, Refused
+from zmqmq.shell.transport import LINGER_MS
 from zmqmq.version import VERSION
-from zmqmq.wire import decode_request, encode, encode_beacon, max_frame_bytes
+from zmqmq.wire import decode_answer, decode_request, encode, encode_beacon
 
 TURN_FRAMES = 256
 """Frames taken in one turn, so that no turn becomes endless."""
 TURN_BYTES = 8 << 20
 """Bytes taken in one turn; less on a small disk, whose ballast must hold as much."""
+PEER_BYTES = 32 << 20
+"""Bytes of other brokers' answers taken in one turn."""
+RETIRE_WAIT = 5.0
+"""Seconds that a broker that is told to stop waits until its leaderships are handed over."""
 DELETE_BYTES = 2 << 20
 """Bytes deleted in one turn; bounds its stall to some milliseconds."""
 ROOM_INTERVAL = 1.0
@@ -51,32 +49,6 @@ ROOM_INTERVAL = 1.0
 COLLECT_AFTER = 100_000
 """Objects made and not freed after which Python looks for unreachable cycles."""
 SOFTWARE = f"zmqmq {VERSION} (Python {platform.python_version()}, libzmq {zmq.zmq_version()})"
-
-
-class Shells(NamedTuple):
-    """All that a broker touches the world with. A simulator passes its own."""
-
-    storage: Storage
-    transport: Transport
-    clock: Clock
-    coordination: Coordination
-    random: Callable[[], float]
-    log: FilteringBoundLogger
-    metrics: Metrics | None = None
-
-
-def open_shells(config: BrokerConfig) -> Shells:
-    """The real ones: locks and opens the data directory, listens. What was taken is given back if something later cannot be had."""
-    with contextlib.ExitStack() as undo:
-        storage = Storage.open(Path(config.data), ballast_bytes=config.ballast_bytes)
-        undo.callback(storage.close)
-        metrics = Metrics(config.metrics) if config.metrics.enabled else None
-        if metrics is not None:
-            undo.callback(metrics.stop)
-        transport = Transport(config.bind, config.wake_bind_endpoint, max_frame_bytes(config.limits), config.max_sessions)
-        undo.pop_all()
-    coordination = Standalone(storage.cluster_id, config.broker_id, storage.incarnation)
-    return Shells(storage, transport, Clock(), coordination, random, open_log(config.log, config.broker_id), metrics)
 
 
 class Broker:
@@ -87,10 +59,10 @@ class Broker:
         self.config = config
         shells = shells or open_shells(config)
         self.storage, self.transport, self.clock = shells.storage, shells.transport, shells.clock
-        self.coordination, self.log, self.metrics = shells.coordination, shells.log, shells.metrics
+        self.log, self.metrics, self.tree = shells.log, shells.metrics, shells.tree
         self._turn_bytes = min(TURN_BYTES, self.storage.turn_bytes) if config.ballast_bytes else TURN_BYTES
-        self.node = Node(self._settings(), self.storage.reader, shells.random)
-        self._carried: list[Write] = []
+        self.node = Node(self._settings(), self.storage.reader, shells.random, membership(config, self.storage) if self.tree is not None else None)
+        self._peers: set[str] = set()
         self._stopping = False
         self._full = False
         self._next_look = 0.0
@@ -98,11 +70,11 @@ class Broker:
         self._worst_turn = 0.0
 
     def _settings(self) -> NodeSettings:
-        config, view = self.config, self.coordination.start()
+        config = self.config
         return NodeSettings(
             broker_id=config.broker_id,
-            cluster_id=view.cluster_id,
-            incarnation=view.incarnation,
+            cluster_id=self.storage.cluster_id,
+            incarnation=self.storage.incarnation,
             endpoint=config.endpoint,
             wake_endpoint=config.wake_endpoint,
             software=SOFTWARE,
@@ -124,27 +96,37 @@ class Broker:
         """Takes over what is stored; when this returns, the first turn is on disk and clients are answered."""
         self._set_full(not self.storage.has_room())
         self.clock.not_before(self.storage.reader.last_time())
+        if self.tree is not None:
+            self.tree.start(self.transport.wake)
         self.node.open(*self.clock.read())
-        if self._persist():
-            self.node.persisted()
-        self._send(self.node.take_output())
-        self.log.info("leads", partitions=self.node.catalogue.partitions, topics=len(self.node.catalogue), endpoint=self.config.endpoint)
+        self._end_turn()
+        self.log.info("opened", partitions=self.node.catalogue.partitions, topics=len(self.node.catalogue), endpoint=self.config.endpoint)
 
     def run(self) -> None:
-        """Turns until `stop`. Raises StorageFailed or StorageDamaged when the store cannot be trusted any more."""
+        """Turns until `stop`, and until what this broker leads is handed over. Raises StorageFailed or StorageDamaged when the store cannot be
+        trusted any more, and ConfigError when the cluster does not take this broker."""
         while not self._stopping:
-            self.transport.wait(self.node.deadline() - self.clock.read().now)
-            self.turn()
+            self._wait_and_turn()
+        until = self.clock.read().now + RETIRE_WAIT
+        self.node.retire()
+        while not self.node.is_retired and self.clock.read().now < until:
+            self._wait_and_turn()
+
+    def _wait_and_turn(self) -> None:
+        self.transport.wait(self.node.deadline() - self.clock.read().now)
+        self.turn()
 
     def turn(self) -> None:
         """One turn of the loop."""
         moment = self.clock.read()
         self.node.begin(*moment)
+        if self.tree is not None:
+            self._hear(self.tree, self.transport.peers)
         arrived = self._receive()
         self.node.tick()
-        if self._persist():
-            self.node.persisted()
-        self._send(self.node.take_output())
+        if self.node.fatal is not None:
+            raise self.node.fatal
+        self._end_turn()
         self.storage.maintain(idle=not arrived)
         self._watch(moment.now)
 
@@ -158,11 +140,8 @@ class Broker:
         self.node.begin(*self.clock.read())
         self.node.close()
         try:
-            if self._persist():
-                self.node.persisted()
-            self._send(self.node.take_output())
+            self._end_turn()
         finally:
-            self.coordination.stop()
             self._give_back()
         self.log.info("stopped")
 
@@ -171,6 +150,8 @@ class Broker:
         self._give_back(linger=0)
 
     def _give_back(self, linger: int = LINGER_MS) -> None:
+        if self.tree is not None:
+            self.tree.stop()
         self.transport.close(linger)
         if self.metrics is not None:
             self.metrics.stop()
@@ -193,10 +174,33 @@ class Broker:
             self.node.receive(address, command)
         return count
 
+    def _hear(self, tree: Tree, peers: Peers) -> None:
+        """Hands over what has happened in the cluster."""
+        for event in tree.take_events():
+            if isinstance(event, Trouble):
+                self.log.warning("coordination", trouble=event.text)
+            self.node.hear(event)
+        for broker, frame in peers.receive(TURN_FRAMES, PEER_BYTES):
+            try:
+                self.node.answered(broker, decode_answer(frame))
+            except ZmqmqError as error:
+                self.log.warning("a broker's answer was ignored", broker=broker, error=str(error))
+        for peer_event in peers.take_events():
+            if isinstance(peer_event, Refused):
+                self.node.refused(peer_event.broker_id, peer_event.endpoint)
+            else:
+                self.node.connected(peer_event.broker_id)
+
+    def _end_turn(self) -> None:
+        """Persist, then send: nothing of a turn is said before it is on disk."""
+        if self._persist():
+            self.node.persisted(self.clock.read().now)
+        self.clock.not_before(self.node.context.latest)
+        self._send(self.node.take_output())
+
     def _persist(self) -> bool:
         """Commits the turn; False if not even its operations fit on the disk: they are carried to the next turn."""
-        writes = self._carried + self.node.take_writes()
-        self._carried = []
+        writes = self.node.take_writes()
         if self._commit(writes):
             return True
         self._meet_full_disk()
@@ -205,7 +209,7 @@ class Broker:
         writes = self.node.drop_appends(writes)
         if self._commit(writes):
             return True
-        self._carried = writes
+        self.node.carry(writes)
         return False
 
     def _commit(self, writes: list[Write]) -> bool:
@@ -233,6 +237,21 @@ class Broker:
         for event, facts in output.events:
             self.log.info(event, **facts)
         self.transport.retry()
+        if self.tree is not None:
+            self._speak(output, self.tree, self.transport.peers)
+
+    def _speak(self, output: Output, tree: Tree, peers: Peers) -> None:
+        if output.peers is not None:
+            for broker in self._peers - output.peers.keys():
+                peers.forget(broker)
+            for broker, endpoint in output.peers.items():
+                peers.connect(broker, endpoint)
+            self._peers = set(output.peers)
+        for broker in output.silent:
+            peers.renew(broker)
+        for broker, command in output.questions:
+            peers.send(broker, encode(command))
+        tree.submit(output.requests)
 
     def _watch(self, began: float) -> None:
         """Measures the turn, looks for room while the disk is full, and refreshes the figures once per beacon."""

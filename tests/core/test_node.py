@@ -100,7 +100,7 @@ def test_sessions_that_come_and_go_are_noted_once_each() -> None:
     world.node.begin(world.now, world.wall)
     world.node.receive(b"1", Hello((1, 1), "c", 1, "c", 0.0, "test"))
     world.node.receive(b"2", Hello((1, 1), "c", 2, "c", 0.0, "test"))
-    world.node.persisted()
+    world.node.persisted(world.now)
     events = [event for event, facts in world.node.take_output().events if facts.get("client") == "c"]
     assert len(events) == 2 and events[0] == "session opened"
 
@@ -137,7 +137,7 @@ def test_nothing_is_confirmed_or_delivered_before_it_is_on_disk() -> None:
     writes = node.take_writes()
     assert writes and not [command for _, command in node.take_output().sends if isinstance(command, Produced | Delivery)]
     world.storage.commit(writes)
-    node.persisted()
+    node.persisted(world.now)
     assert {type(command) for _, command in node.take_output().sends} == {Produced, Delivery}
 
 

@@ -100,7 +100,7 @@ class World:
             self.node.set_storage_full(True)
             self.storage.free_ballast()
             self.storage.commit(self.node.drop_appends(writes))
-        self.node.persisted()
+        self.node.persisted(self.now)
         self._post(self.node.take_output())
 
     def _post(self, output: Output) -> None:

@@ -21,7 +21,6 @@ from zmqmq.broker import Broker, Shells
 from zmqmq.config import BrokerConfig
 from zmqmq.core import writes as w
 from zmqmq.errors import StorageFailed
-from zmqmq.shell.coordination import Standalone
 
 TURNS_PER_SECOND = 2000
 """Turns of the broker in one virtual second; more is a busy loop."""
@@ -98,14 +97,13 @@ class Host:
         self._note(f"{self.name} starts")
         storage = SimStorage.open(self.disk)
         transport = SimTransport(self._network, self.name, self.config.endpoint, self.config.wake_endpoint, self.nudge)
-        coordination = Standalone(storage.cluster_id, self.name, storage.incarnation)
         log = SilentLog(lambda *facts: self._note(self.name, *facts))
-        shells = Shells(cast(Any, storage), cast(Any, transport), SimClock(self.machine), coordination, self._rng.random, cast(Any, log))
+        self.tree = self._connect_tree()
+        shells = Shells(cast(Any, storage), cast(Any, transport), SimClock(self.machine), self._rng.random, cast(Any, log), None, self.tree)
         self.broker, self.transport = Broker(self.config, shells), transport
         transport.on_read = lambda address, sent: self.on_read(self, address, sent)
         transport.on_send = lambda client, frame: self.on_send(self, client, frame)
         self._network.ring[self.name] = self.nudge
-        self.tree = self._connect_tree()
         self.on_life(self, "starts")
         self._do(self.broker.open)
 

@@ -166,7 +166,7 @@ def operations_are_lost_on_a_full_disk() -> list[Patch]:
 
     def forgetful(self: Broker) -> bool:
         done = persist(self)
-        self._carried = []
+        self.node.carry([])
         return done
 
     return [(Broker, "_persist", forgetful)]

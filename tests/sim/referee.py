@@ -170,7 +170,7 @@ class Referee:
 
     def after_turn(self, host: Host, broker: Broker) -> None:
         """The figures in memory are those of the log, and nobody holds what is another's."""
-        if broker._carried:
+        if broker.node.is_carrying:
             self.situations["turn carried"] += 1
             return
         for topic in broker.node.catalogue:

@@ -97,6 +97,10 @@ class Catalogue:
         self._folded[topic.record.name.lower()] = topic.record.name
         return topic
 
+    def find(self, name: str) -> Topic | None:
+        """The topic, if it is known."""
+        return self._topics.get(name)
+
     def get(self, name: str) -> Topic:
         """The topic; raises InvalidName or UnknownTopic."""
         topic = self._topics.get(name)

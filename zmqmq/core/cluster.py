@@ -7,7 +7,7 @@ after that waits until the lease is renewed, and is void if the registration tur
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -30,7 +30,7 @@ from zmqmq.core.replication import Replication, ReplicationSettings
 from zmqmq.core.roles import Roles
 from zmqmq.core.topic_writes import TopicWrites
 from zmqmq.core.tree import Answered, Event, Lost, Outlet, Request, Suspended, Trouble
-from zmqmq.core.writes import PutClusterId, PutSession, RenewStorageId, Write
+from zmqmq.core.writes import DropTopic, PutClusterId, PutSession, RenewStorageId, Write
 from zmqmq.errors import ZmqmqError
 
 SWEEP_INTERVAL = 0.25
@@ -57,11 +57,15 @@ class Membership(msgspec.Struct, frozen=True, kw_only=True):
 class Cluster:
     """Membership of one broker."""
 
-    def __init__(self, context: Context, catalogue: Catalogue, housekeeping: Housekeeping, membership: Membership) -> None:
+    def __init__(
+        self, context: Context, catalogue: Catalogue, housekeeping: Housekeeping, drop_topic: Callable[[str], object], membership: Membership
+    ) -> None:
+        """`drop_topic` makes a topic go, and tells its consumers."""
         settings = context.settings
         self.context = context
         self.catalogue = catalogue
         self.housekeeping = housekeeping
+        self.drop_topic = drop_topic
         self.outlet = Outlet()
         self.mirror = Mirror(self.outlet)
         self.registrar = Registrar(self.outlet, self._registration(membership))
@@ -225,7 +229,19 @@ class Cluster:
             self._learn_place(key, entry_of.place, entry_of.version)
         if self.view.is_fresh:
             for topic_id in sorted({replica.key[0] for replica in self.roles} & self.view.deleted):
-                self.desk.topic_deleted(topic_id)
+                self._topic_deleted(topic_id)
+
+    def _topic_deleted(self, topic_id: int) -> None:
+        """There is a tombstone: the topic's data go."""
+        gone = [replica for replica in self.roles if replica.key[0] == topic_id]
+        for replica in gone:
+            self.roles.drop(replica.key)
+        name = gone[0].topic.name
+        known = self.catalogue.find(name)
+        if known is not None and known.record.topic_id == topic_id:
+            self.drop_topic(name)
+        else:
+            self.context.writes.append(DropTopic(topic_id))
 
     def _learn_place(self, key: Key, place: Place, version: int) -> None:
         replica = self.roles.get(key)
@@ -239,8 +255,8 @@ class Cluster:
         self._consider_handing_over(replica)
 
     def _consider_handing_over(self, replica: Replica) -> None:
-        target = replica.place.target
-        if replica.role is Role.LEADER and target and target != self.context.settings.broker_id and self.agreements.successor(replica, self.view, (self.context.settings.broker_id,)):
+        target, me = replica.place.target, self.context.settings.broker_id
+        if replica.role is Role.LEADER and target not in ("", me) and self.agreements.successor(replica, self.view, (me,)):
             self.agreements.release(replica)
 
     def _sweep(self) -> None:
@@ -379,7 +395,8 @@ class Cluster:
 
     def deadline(self) -> float:
         """When time changes something here."""
-        return min(self._next_sweep, self.registrar.deadline(), self.mirror.deadline(), self.controller.deadline(), self.replication.deadline(), self.topic_writes.deadline())
+        offices = (self.registrar, self.mirror, self.controller, self.topic_writes, self.replication)
+        return min(self._next_sweep, *(office.deadline() for office in offices))
 
     # --- the end ---------------------------------------------------------------------------------------------------
 

@@ -93,8 +93,10 @@ def _place(cluster: Cluster, topic: str, topic_id: int, number: int, place: Plac
     if replica is not None and replica.leader is not None and replica.epoch == place.epoch:
         log = replica.partition.log
         end, committed = log.end, log.committed
-        lag = {broker: log.durable - (progress.offset if progress else 0) for broker in place.replicas if broker != place.leader for progress in [replica.leader.followers.get(broker)]}
+        offsets = {broker: progress.offset for broker, progress in replica.leader.followers.items()}
+        lag = {broker: log.durable - offsets.get(broker, 0) for broker in place.replicas if broker != place.leader}
     leader = place.leader if place.leader in cluster.view.brokers else ""
     names = [member.broker for member in place.isr]
     eligible = [member.broker for member in place.elr]
-    return PlaceSummary(topic, number, leader, place.epoch, place.replicas, names, eligible, place.adding, place.removing, needed_of(place, min_in_sync), end, committed, lag)
+    sets = (place.replicas, names, eligible, place.adding, place.removing)
+    return PlaceSummary(topic, number, leader, place.epoch, *sets, needed_of(place, min_in_sync), end, committed, lag)

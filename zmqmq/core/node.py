@@ -16,40 +16,26 @@ from outside. If the disk is full, `drop_appends` takes the turn's messages back
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from zmqmq.core import admin_commands as admin
 from zmqmq.core.administration import Administration
 from zmqmq.core.catalogue import Catalogue
-from zmqmq.core.commands import (
-    VERSIONS_SPOKEN,
-    Beacon,
-    Command,
-    Describe,
-    Farewell,
-    Goodbye,
-    Hello,
-    Ping,
-    Pong,
-    Produce,
-    Pull,
-    Recalled,
-    SessionReplaced,
-    Settle,
-    Subscribe,
-    Welcome,
-    WhoAreYou,
-)
+from zmqmq.core.cluster import Cluster, Membership
+from zmqmq.core.commands import Beacon, Command, Describe, Farewell, Goodbye, Hello, Ping, Produce, Pull, Recalled, Settle, Subscribe, WhoAreYou
 from zmqmq.core.consumers import Consumers
 from zmqmq.core.context import Context, NodeSettings
+from zmqmq.core.greeting import Greeting
 from zmqmq.core.housekeeping import Housekeeping
 from zmqmq.core.intake import DISK_FULL, DISK_FULL_HINT, Intake
 from zmqmq.core.overview import Figures, Overview
 from zmqmq.core.partition import Partition
+from zmqmq.core.peer_commands import AskSnapshot, Fetch
 from zmqmq.core.sessions import Session
+from zmqmq.core.tree import Event, Request
 from zmqmq.core.writes import AppendDelayed, AppendMessages, AppendOperation, Reader, Write
-from zmqmq.errors import StorageFull, UnsupportedVersion, ZmqmqError
+from zmqmq.errors import ClusterMismatch, StorageFull, ZmqmqError
 
 Handler = Callable[[Session, Any], None]
 
@@ -60,13 +46,22 @@ class Output(NamedTuple):
     sends: list[tuple[bytes, Command]]
     publishes: list[bytes | Beacon]
     events: list[tuple[str, dict[str, object]]]
-    """(event, facts) for the broker's log: one per session or topic that comes or goes, none per message."""
+    """(event, facts) for the broker's log: one per session, topic or role that comes or goes, none per message."""
+    questions: Sequence[tuple[str, Command]] = ()
+    """(broker, command) for other brokers."""
+    requests: Sequence[tuple[int, Request]] = ()
+    """For the tree that coordinates the cluster."""
+    peers: Mapping[str, str] | None = None
+    """Endpoints of all other brokers, when they have changed."""
+    silent: Sequence[str] = ()
+    """Brokers to which the connection should be made anew."""
 
 
 class Node:
     """One broker's decisions."""
 
-    def __init__(self, settings: NodeSettings, reader: Reader, random: Callable[[], float]) -> None:
+    def __init__(self, settings: NodeSettings, reader: Reader, random: Callable[[], float], membership: Membership | None = None) -> None:
+        """With `membership` the broker is a member of a cluster; without, it stands alone."""
         self.context = Context(settings, reader, random)
         self.catalogue = Catalogue(self.context)
         self.consumers = Consumers(self.context, self.catalogue)
@@ -74,15 +69,22 @@ class Node:
         self.administration = Administration(self.context, self.catalogue, self.consumers)
         self.overview = Overview(self.context, self.catalogue, self.consumers)
         self.housekeeping = Housekeeping(self.context, self.catalogue, self.consumers)
+        self.greeting = Greeting(self.context, self.consumers, lambda: self.overview.figures.loop_lag)
+        self.cluster = self._join(membership) if membership is not None else None
         self._committing: dict[Partition, None] = {}
+        self._copying: dict[Partition, None] = {}
+        self._carried: list[Write] = []
         self._unfinished = False
         self._handlers: dict[type[Any], Handler] = self._route()
+
+    def _join(self, membership: Membership) -> Cluster:
+        return Cluster(self.context, self.catalogue, self.housekeeping, self.administration.drop_topic, membership)
 
     def _route(self) -> dict[type[Any], Handler]:
         """Which desk handles which command. What only asks waits for the end of the turn."""
         changes: dict[type[Any], Handler] = {
-            Ping: self._ping,
-            Goodbye: self._goodbye,
+            Ping: self.greeting.ping,
+            Goodbye: self.greeting.goodbye,
             Describe: self.intake.describe,
             Produce: self.intake.produce,
             Subscribe: self.consumers.subscribe,
@@ -106,7 +108,8 @@ class Node:
             admin.AskStatus: self.overview.status,
             admin.ListBrokers: self.overview.brokers,
         }
-        return changes | {kind: self._later(handler) for kind, handler in asks.items()}
+        together = changes | {kind: self._later(handler) for kind, handler in asks.items()}
+        return together | self.cluster.desk.handlers(self._later) if self.cluster is not None else together
 
     def _later(self, handler: Handler) -> Handler:
         def wait(session: Session, command: Any) -> None:
@@ -126,7 +129,10 @@ class Node:
         """Takes over what is stored and begins to lead it. Its writes belong to the first turn."""
         self.begin(now, wall)
         self.context.started = now
-        self.catalogue.open()
+        if self.cluster is not None:
+            self.cluster.open()
+        else:
+            self.catalogue.open()
         self.housekeeping.open()
 
     def begin(self, now: float, wall: float) -> None:
@@ -137,7 +143,10 @@ class Node:
     def receive(self, address: bytes, command: Command) -> None:
         """One command from the connection `address`."""
         if isinstance(command, Hello):
-            self._hello(address, command)
+            self.greeting.hello(address, command)
+            return
+        if isinstance(command, Fetch | AskSnapshot):
+            self._peer(address, command)
             return
         session = self.context.sessions.at(address)
         if session is None:
@@ -150,24 +159,97 @@ class Node:
             request = getattr(command, "id", 0)
             self.context.refuse(address, request, error)
 
+    def _peer(self, address: bytes, command: Fetch | AskSnapshot) -> None:
+        if self.cluster is None:
+            error = ClusterMismatch(f"broker {command.broker!r} fetches from a broker that stands alone", hint="give both the same `zookeeper` section")
+            self.context.refuse(address, command.id, error)
+        else:
+            self.cluster.asked(address, command)
+
+    def hear(self, event: Event) -> None:
+        """Something has happened in the tree that coordinates the cluster."""
+        if self.cluster is not None:
+            self.cluster.hear(event)
+
+    def answered(self, broker: str, command: Command) -> None:
+        """Another broker answers."""
+        if self.cluster is not None:
+            self.cluster.answered(broker, command)
+
+    def connected(self, broker: str) -> None:
+        """The connection to another broker is new, or lost."""
+        if self.cluster is not None:
+            self.cluster.connected(broker)
+
+    def refused(self, broker: str, endpoint: str) -> None:
+        """Nobody listens where another broker should."""
+        if self.cluster is not None:
+            self.cluster.refused(broker, endpoint)
+
+    @property
+    def fatal(self) -> ZmqmqError | None:
+        """Why this broker has to stop: the cluster does not take it."""
+        return self.cluster.fatal if self.cluster is not None else None
+
+    def retire(self) -> None:
+        """The broker will stop: what it leads is handed over."""
+        if self.cluster is not None:
+            self.cluster.retire()
+
+    @property
+    def is_retired(self) -> bool:
+        """Whether nothing is left to hand over."""
+        return self.cluster is None or self.cluster.is_retired
+
     def tick(self) -> None:
         """Lets time pass."""
+        if self.cluster is not None:
+            self.cluster.tick()
         self.housekeeping.tick()
 
     def take_writes(self) -> list[Write]:
         """The turn's writes, in order; after them `persisted` (or `drop_appends`) must be called."""
         context = self.context
-        writes, context.writes = context.writes, []
+        carried = self._carried if self.cluster is None else self.cluster.still_wanted(self._carried)
+        writes, context.writes = [*carried, *context.writes], []
+        self._carried = []
+        if self.cluster is not None:
+            writes += self._copies(self.cluster)
         self._committing.update(context.touched)  # those of a turn that could not be written are still there
         self._committing = {partition: None for partition in self._committing if not partition.closed}
         context.touched = {}
         for partition in self._committing:
-            writes += partition.take_writes()
+            taken = partition.take_writes()
+            writes += taken
+            if self.cluster is not None:
+                self.cluster.note(partition, taken)
         return writes
+
+    def _copies(self, cluster: Cluster) -> list[Write]:
+        """What partitions that are not open for clients here have to write."""
+        self._copying.update(cluster.take_touched())
+        self._copying = {partition: None for partition in self._copying if cluster.is_here(partition)}
+        writes: list[Write] = []
+        for partition in self._copying:
+            taken = partition.take_writes()
+            writes += taken
+            cluster.note(partition, taken)
+        return writes
+
+    def carry(self, writes: list[Write]) -> None:
+        """Not even these could be written: they come first in the next turn."""
+        self._carried = writes
+
+    @property
+    def is_carrying(self) -> bool:
+        """Whether something of an earlier turn is not on disk yet."""
+        return bool(self._carried)
 
     def drop_appends(self, writes: list[Write]) -> list[Write]:
         """The disk is full: refuses the turn's messages and returns the writes that remain."""
         error = StorageFull(DISK_FULL, hint=DISK_FULL_HINT, broker=self.context.settings.broker_id)
+        if self.cluster is not None:
+            writes = self.cluster.drop(writes)
         dropped = {(partition.log.log_id, offset) for partition in self._committing for offset in partition.drop_appends(error)}
         return [
             write
@@ -176,14 +258,24 @@ class Node:
             and not (isinstance(write, AppendOperation) and (write.log_id, write.offset) in dropped)
         ]
 
-    def persisted(self) -> None:
-        """The writes are on disk: everything that waited for that happens now."""
+    def persisted(self, now: float) -> None:
+        """The writes are on disk, `now` is the moment after that: everything that waited for it happens now, as far as this broker may still speak."""
         context = self.context
+        if self.cluster is not None:
+            self._copying = self.cluster.persisted(self._copying, now)
+            if not self.cluster.may_serve(now):
+                self.cluster.speak()
+                return
         committing, self._committing = self._committing, {}
+        committing.update(context.opened)
+        context.opened = {}
         for partition in committing:
             partition.persisted(context.wall)
             self.housekeeping.settle_in(partition)
             self._tell_recalls(partition)
+        if self.cluster is not None:
+            self.cluster.committed(committing)
+            self.cluster.speak()
         self.housekeeping.write_down()
         self.housekeeping.delete()
         calls, context.after_turn = context.after_turn, []
@@ -205,7 +297,12 @@ class Node:
     def take_output(self) -> Output:
         """What to send now, in order."""
         context = self.context
-        output = Output(context.sends, context.publishes, context.events)
+        questions, requests = self.cluster.take_output() if self.cluster is not None else ((), ())
+        peers = self.cluster.take_peers() if self.cluster is not None else None
+        if self.cluster is not None and not self.cluster.may_serve(context.now):
+            context.publishes = []  # a beacon says "I serve": whoever misses it looks elsewhere
+        silent = self.cluster.take_silent() if self.cluster is not None else ()
+        output = Output(context.sends, context.publishes, context.events, questions, requests, peers, silent)
         context.sends, context.publishes, context.events = [], [], []
         return output
 
@@ -214,61 +311,8 @@ class Node:
         context = self.context
         if self._unfinished or context.after_turn or context.writes or context.touched:
             return context.now
-        return self.housekeeping.deadline()
-
-    # --- sessions --------------------------------------------------------------------------------------------------
-
-    def _hello(self, address: bytes, command: Hello) -> None:
-        context, settings = self.context, self.context.settings
-        low, high = command.versions
-        if low > VERSIONS_SPOKEN[1] or high < VERSIONS_SPOKEN[0]:
-            spoken = f"{VERSIONS_SPOKEN[0]} to {VERSIONS_SPOKEN[1]}"
-            error = UnsupportedVersion(f"the client speaks protocol {low} to {high}", hint=f"this broker speaks {spoken}; update the older side")
-            context.refuse(address, 0, error)
-            return
-        try:
-            session, replaced = context.sessions.open(address, command, context.now)
-        except ZmqmqError as error:
-            context.refuse(address, 0, error)
-            return
-        if session is None:
-            context.reply(address, SessionReplaced())
-            return
-        if replaced is not None:
-            context.reply(replaced, SessionReplaced())
-        event = "session opened" if session.connected == context.now else "session resumed"
-        context.note(event, client=session.client_id, name=session.name, epoch=session.epoch, software=session.software)
-        context.reply(
-            address,
-            Welcome(
-                min(high, VERSIONS_SPOKEN[1]),
-                settings.cluster_id,
-                settings.broker_id,
-                settings.incarnation,
-                session.epoch,
-                settings.limits,
-                session.timeout,
-                settings.beacon_interval,
-                settings.wake_endpoint,
-                session.wake_name,
-                settings.software,
-                context.wall,
-            ),
-        )
-
-    def _ping(self, session: Session, command: Ping) -> None:
-        self.context.send(session, Pong(command.id, self.overview.figures.loop_lag))
-
-    def _goodbye(self, session: Session, command: Goodbye) -> None:
-        """Releases what the session holds; the farewell follows when that is committed."""
-        concerned = self.consumers.leave_all(session, crashed=False, reason="goodbye")
-
-        def farewell() -> None:
-            self.context.send(session, Farewell(command.id))
-            self.context.sessions.remove(session)
-            self.context.note("session closed", client=session.client_id, name=session.name)
-
-        self.context.when_committed(concerned, farewell)
+        deadline = self.housekeeping.deadline()
+        return deadline if self.cluster is None else min(deadline, self.cluster.deadline())
 
     # --- the shell's side ------------------------------------------------------------------------------------------
 
@@ -289,3 +333,5 @@ class Node:
         for session in self.context.sessions:
             self.context.send(session, Farewell(0))
         self.housekeeping.snapshot_all()
+        if self.cluster is not None:
+            self.cluster.close()

@@ -88,6 +88,8 @@ class Partition:
         self.pending = Pending()
         self.in_sync = 1
         """Replicas that are in sync, this one included."""
+        self.needed = quorum(topic.replicas, topic.settings.min_in_sync)
+        """Replicas that must be in sync for a message to be accepted."""
         self._restore(state)
         self._applier = Applier(self)
         self._absorber = Absorber(self, self._applier)
@@ -157,14 +159,10 @@ class Partition:
         self.queues[state.name] = queue
         return queue
 
-    @property
-    def needed(self) -> int:
-        """Replicas that must be in sync for a message to be accepted."""
-        return quorum(self.topic.replicas, self.topic.settings.min_in_sync)
-
     def set_topic(self, topic: TopicRecord) -> None:
         """The topic's settings have changed."""
         self.topic = topic
+        self.needed = quorum(topic.replicas, topic.settings.min_in_sync)
         for queue in self.queues.values():
             queue.settings = topic.settings
 

@@ -99,7 +99,8 @@ class Replica:
         if changed:
             self._begin(place, me, now, max_lag)
         if self.leader is not None:
-            self.leader.needed = self.needed
+            self.leader.needed = self.partition.needed = self.needed
+            self.partition.in_sync = len(place.isr)
             self.leader.agreed(place, version)
         return changed
 

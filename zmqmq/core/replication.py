@@ -252,5 +252,5 @@ def picture(reader: Reader, replica: Replica, question: AskSnapshot) -> Snapshot
         [(producer, last, windows, time) for producer, last, windows, time in state.producers],
         [(group.group, group.floor, group.settled, group.failures, group.revived, group.lag, group.dead) for group in state.groups],
         [(member.group, member.member, member.session_timeout) for member in state.members],
-        [(group, offset, attempts, reason, consumer, died, revived) for group, offset, attempts, reason, consumer, died, revived in reader.dead_rows(replica.log_id)],
+        list(reader.dead_rows(replica.log_id)),
     )

@@ -77,9 +77,8 @@ class Roles:
     def _partition(self, record: TopicRecord, state: LogState, committed: int) -> Partition:
         """The state as on disk, of which only what is known to be committed counts."""
         context = self.context
-        partition = Partition(record, state.partition, state, context.settings.group_limits, context.random)
+        partition = Partition(record, state.partition, state, context.settings.group_limits, context.random, max(committed, state.applied))
         partition.time = context.wall
-        partition.log.committed = min(max(committed, state.applied), state.end)
         return partition
 
     def make(self, record: TopicRecord, number: int) -> Replica:
@@ -97,6 +96,7 @@ class Roles:
         for replica in self._replicas.values():
             if replica.topic.topic_id == record.topic_id and replica.topic != record:
                 replica.partition.set_topic(record)
+                replica.partition.needed = replica.needed
                 replica.write(PutTopic(record))
                 self.touch(replica)
 
@@ -120,7 +120,8 @@ class Roles:
         if replica.learn(place, version, me, context.now, self.max_lag):
             self.changed[replica.key] = None
             self.touch(replica)
-            context.note("role", topic=replica.topic.name, partition=replica.partition.number, role=replica.role.name.lower(), epoch=place.epoch, leader=place.leader)
+            role = replica.role.name.lower()
+            context.note("role", topic=replica.topic.name, partition=replica.key[1], role=role, epoch=place.epoch, leader=place.leader)
 
     def step_down(self) -> None:
         """The registration is gone: no role is left."""
