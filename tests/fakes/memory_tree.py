@@ -214,7 +214,7 @@ class MemoryTree:
             self._ping_later(link)
 
     def _arrive(self, link: Link, session: int, number: int, request: Request) -> None:
-        if not link.open and self._rng.random() >= self.late:
+        if not link.open and (not isinstance(request, Change) or self._rng.random() >= self.late):
             return
         if self.ensemble.hear(session, link):
             answer = self._carry_out(session, request, link)
