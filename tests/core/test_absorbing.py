@@ -11,6 +11,8 @@ import pytest
 from tests.core import test_queue_oracle as oracles
 from tests.core.acts import settings
 from tests.core.test_partition import WALL
+from tests.core.world import World
+from zmqmq.core.dispatch import Pull, grant
 from zmqmq.core.gaps import GAPS_MAX, Gaps
 from zmqmq.core.group import GroupState
 from zmqmq.core.model import GroupLimits, Kind, TopicRecord
@@ -79,7 +81,7 @@ class Shadow(oracles.Oracle):
         """Everything that is on the disk of the broker goes to its followers, in blocks."""
         catalogue = self.world.node.catalogue
         for partition in catalogue.get("t").partitions.values() if "t" in catalogue.names() else ():
-            shadow = self.followers.setdefault(partition.number, follower(partition.topic, partition.number))
+            shadow = self.followers.setdefault(partition.number, follower(partition.topic, partition.number, partition.log.log_id))
             messages = self.messages.setdefault(partition.number, set())
             blocks = self.world.storage.reader.blocks(partition.log.log_id, shadow._absorber.reached, partition.log.committed, 1 << 30)
             messages.update(block.first + index for block in blocks if block.kind == Kind.MESSAGE for index in range(len(block.values)))
@@ -107,6 +109,38 @@ def test_a_follower_has_the_state_of_its_leader_after_any_history(block: int) ->
         for shadow in history.followers.values():
             for queue in shadow.queues.values():
                 assert len(queue.state.settled.ranges) <= 1 and len(shadow._absorber.gaps) <= 1, f"seed {seed}: everything is settled"
+
+
+def drain(world: World, partition: Partition) -> list[int]:
+    """What one consumer would get of everything that is due, in the order in which it gets it."""
+    queue = partition.queues["g"]
+    holder, got = queue.book.holder("heir"), list[int]()
+    for _ in range(1000):
+        pull = Pull(queue, holder, partition.log.log_id, world.storage.reader, partition.log.committed, world.wall)
+        rows = pull.rows(10, 1 << 20)
+        if rows:
+            queue.ack(grant(pull, rows, world.now), [row.offset for row in rows])
+            got += [row.offset for row in rows]
+        elif not pull.unfinished:
+            return got
+    raise AssertionError("there is no end")
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_follower_that_takes_over_delivers_what_a_restarted_leader_would(seed: int) -> None:
+    history = Shadow(seed)
+    for _ in range(oracles.STEPS):
+        history.step()
+    world = history.world
+    world.crash()
+    for partition in world.node.catalogue.get("t").partitions.values():
+        shadow = history.followers[partition.number]
+        shadow.activate(world.now, world.wall)
+        world.node.housekeeping.settle_in(shadow)
+        assert shadow.queues["g"].reclaim == partition.queues["g"].reclaim
+        expected = drain(world, partition)
+        assert drain(world, shadow) == expected
+        assert shadow.queues["g"].is_full() == partition.queues["g"].is_full()
 
 
 class Copy:
