@@ -35,15 +35,17 @@ class Agreements:
         outlet: Outlet,
         mirror: Mirror,
         learned: Callable[[Key, Place, int], None],
+        touch: Callable[[Replica], None],
         heard: Callable[[str], float],
         name: Callable[[], str],
     ) -> None:
-        """`heard` tells when a broker's last fetch came; `name` gives a name for a write that no other write has."""
+        """`touch` lets a partition take part in the turn; `heard` tells when a broker's last fetch came; `name` gives a name for a write that no other write has."""
         self.context = context
         self.catalogue = catalogue
         self.outlet = outlet
         self.mirror = mirror
         self.learned = learned
+        self.touch = touch
         self.heard = heard
         self.name = name
         self._releasing: dict[Key, float] = {}
@@ -92,6 +94,7 @@ class Agreements:
         """The proposal was not carried out, and never will be."""
         if replica.epoch == epoch and replica.leader is not None:
             replica.leader.refused(nonce)
+            self.touch(replica)
 
     def _find_out(self, key: Key, then: Callable[[], None]) -> None:
         """The answer got lost: reads the record again, after a Sync in the same session, which comes after whatever became of the write. If it succeeded, a

@@ -73,7 +73,7 @@ class Cluster:
         self.topic_writes = TopicWrites(self.outlet, settings.broker_id)
         self.roles = Roles(context, catalogue, self.me, membership.replication.max_lag)
         self.replication = Replication(context, self.roles, membership.replication, self.me)
-        self.agreements = Agreements(context, catalogue, self.outlet, self.mirror, self._learn_place, self.replication.heard, self._nonce)
+        self.agreements = Agreements(context, catalogue, self.outlet, self.mirror, self._learn_place, self.roles.touch, self.replication.heard, self._nonce)
         self.desk = ClusterDesk(self, membership.default_replicas)
         self.moving_in = MovingIn(self)
         self.retiring = False
@@ -222,6 +222,7 @@ class Cluster:
 
     def _follow_topics(self) -> None:
         for entry in self.view.topics_by_id.values():
+            self.catalogue.know(entry.record)
             self.roles.set_topic(entry.record)
         waiting = [key for key in self.view.places if self.roles.get(key) is None]
         for key in waiting:

@@ -35,7 +35,7 @@ from zmqmq.core.peer_commands import AskSnapshot, Fetch
 from zmqmq.core.sessions import Session
 from zmqmq.core.tree import Event, Request
 from zmqmq.core.writes import AppendDelayed, AppendMessages, AppendOperation, Reader, Write
-from zmqmq.errors import ClusterMismatch, StorageFull, ZmqmqError
+from zmqmq.errors import ClusterMismatch, NotLeader, StorageFull, UnknownTopic, ZmqmqError
 
 Handler = Callable[[Session, Any], None]
 
@@ -109,7 +109,21 @@ class Node:
             admin.ListBrokers: self.overview.brokers,
         }
         together = changes | {kind: self._later(handler) for kind, handler in asks.items()}
-        return together | self.cluster.desk.handlers(self._later) if self.cluster is not None else together
+        if self.cluster is None:
+            return together
+        elsewhere = {kind: self._perhaps_elsewhere(together[kind]) for kind in (Produce, Subscribe)}
+        return together | elsewhere | self.cluster.desk.handlers(self._later)
+
+    def _perhaps_elsewhere(self, handler: Handler) -> Handler:
+        """What is unknown on one broker may be known to its cluster: whoever was sent here asks again where it belongs."""
+
+        def handle(session: Session, command: Any) -> None:
+            try:
+                handler(session, command)
+            except UnknownTopic as error:
+                raise NotLeader(error.message, hint="describe the topic again", topic=command.topic) from error
+
+        return handle
 
     def _later(self, handler: Handler) -> Handler:
         def wait(session: Session, command: Any) -> None:

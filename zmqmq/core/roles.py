@@ -122,6 +122,8 @@ class Roles:
             self.touch(replica)
             role = replica.role.name.lower()
             context.note("role", topic=replica.topic.name, partition=replica.key[1], role=role, epoch=place.epoch, leader=place.leader)
+        elif replica.leads:
+            self.touch(replica)  # another in-sync set: more may be committed
 
     def step_down(self) -> None:
         """The registration is gone: no role is left."""
