@@ -17,7 +17,7 @@ from tests.sim.network import Network
 from tests.sim.scheduler import Alarm, Scheduler
 from tests.sim.sockets import SimTransport
 from tests.sim.weather import TREE
-from zmqmq.broker import Broker, Shells
+from zmqmq.broker import RETIRE_WAIT, Broker, Shells
 from zmqmq.config import BrokerConfig
 from zmqmq.core import writes as w
 from zmqmq.errors import StorageFailed
@@ -25,6 +25,8 @@ from zmqmq.errors import StorageFailed
 TURNS_PER_SECOND = 2000
 """Turns of the broker in one virtual second; more is a busy loop."""
 CLUSTER_ID = "cluster"
+LOOK_AGAIN = 0.02
+"""Seconds until it is asked again whether all is handed over."""
 TREE_DELAY = 0.01
 """Seconds that a request to the tree, or an answer, takes at most."""
 TREE_LAG = 0.3
@@ -78,6 +80,8 @@ class Host:
         self._alarm = Alarm(scheduler, self._turn)
         self._free_at = 0.0
         self._second = (-1, 0)
+        self._retires_until: float | None = None
+        """It was asked to stop, and hands over what it leads until then at the latest."""
         self.disk.on_replaced = lambda: self.on_life(self, "replaced")
         self._ensemble = ensemble
         self._reaches_tree = True
@@ -101,6 +105,7 @@ class Host:
         self.tree = self._connect_tree()
         shells = Shells(cast(Any, storage), cast(Any, transport), SimClock(self.machine), self._rng.random, cast(Any, log), None, self.tree)
         self.broker, self.transport = Broker(self.config, shells), transport
+        self._retires_until = None
         transport.on_read = lambda address, sent: self.on_read(self, address, sent)
         transport.on_send = lambda client, frame: self.on_send(self, client, frame)
         self._network.ring[self.name] = self.nudge
@@ -153,11 +158,23 @@ class Host:
         self._scheduler.after(self._rng.choice([0.05, 0.5, 2.0, 8.0]) if away is None else away, self.start)
 
     def stop(self) -> None:
-        """A clean stop, and a start after a moment."""
-        if self.broker is None:
+        """SIGTERM: what it leads is handed over, then it stops in good order; a start after a moment."""
+        if self.broker is None or self._retires_until is not None:
+            return
+        self._note(f"{self.name} retires")
+        self._retires_until = self._scheduler.now + RETIRE_WAIT
+        self.broker.node.retire()
+        self._stop_when_retired()
+
+    def _stop_when_retired(self) -> None:
+        broker = self.broker
+        if broker is None or self._retires_until is None:
+            return
+        if not broker.node.is_retired and self._scheduler.now < self._retires_until:
+            self.nudge()
+            self._scheduler.after(LOOK_AGAIN, self._stop_when_retired)
             return
         self._note(f"{self.name} stops")
-        broker = self.broker
         self.disk.fate = None
         self._do(broker.close)
         if not self.is_up:

@@ -77,6 +77,10 @@ class SimTransport:
     def publish(self, frame: bytes) -> None:
         self._network.carry_hint(self, frame)
 
+    def wake(self) -> None:
+        """Somebody has something for the broker's thread: the tree."""
+        self.on_arrival()
+
     def retry(self) -> None:
         """Nothing waits for slow peers here."""
 
