@@ -1,4 +1,4 @@
-# make demo | test | check | bench: each sets up .venv by itself the first time, and again when setup.py or pyproject.toml changed.
+# make demo | demo-cluster | test | check | bench: each sets up .venv by itself the first time, and again when setup.py or pyproject.toml changed.
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -6,10 +6,12 @@ STAMP := $(VENV)/.installed
 ARGS ?=
 SEEDS ?= 1000
 
-.PHONY: help setup zookeeper demo test check bench chaos sim sim-mutations clean
+.PHONY: help setup zookeeper demo demo-cluster test check bench chaos sim sim-mutations clean
 
 help:
 	@echo "make demo    a broker, three sensors and three controllers as processes; ends by itself"
+	@echo "make demo-cluster  ZooKeeper and three brokers; the leader is killed under load and comes back"
+	@echo "             (installs Debian's ZooKeeper if it is missing)"
 	@echo "make test    all tests                        (ARGS='-k name' to choose)"
 	@echo "             starts real ZooKeeper servers: installs Debian's package if they are missing"
 	@echo "make check   ruff, mypy --strict, house rules"
@@ -30,6 +32,9 @@ $(STAMP): setup.py pyproject.toml .ci/setup
 
 demo: $(STAMP)
 	@$(PYTHON) -m devices.demo $(ARGS)
+
+demo-cluster: $(STAMP) zookeeper
+	@$(PYTHON) -m devices.demo_cluster $(ARGS)
 
 test: $(STAMP) zookeeper
 	@$(PYTHON) -m pytest $(ARGS)

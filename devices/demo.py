@@ -74,7 +74,7 @@ class Demo:
             self._note(line)
             if is_over(line):
                 return True
-            if line == Line("broker", None):
+            if line.child == "broker" and line.text is None:
                 return False
         return False
 
