@@ -12,7 +12,7 @@ from zmqmq.core.mirror import Mirror
 from zmqmq.core.model import TopicRecord, TopicSettings
 from zmqmq.core.places import Member, Place
 from zmqmq.core.topic_writes import TopicWrites
-from zmqmq.core.tree import Change, Create, Delete, Event, Lost, Outlet, Put
+from zmqmq.core.tree import Answered, Change, Create, Event, Lost, Outlet
 from zmqmq.errors import ZmqmqError
 
 
@@ -91,13 +91,16 @@ class Broker:
             self.controller.step(self.mirror.view, self.me, self.cluster.now)
         self.seat.run()
 
+    def one_round(self) -> None:
+        """Carries out once what lies in the outlet; what that leads to is asked for and not carried out yet."""
+        for number, request in self.outlet.take():
+            self.seat.log.append(request)
+            self.outlet.hear(Answered(number, self.seat._answer(request)))
+
     @property
     def changes(self) -> list[Change]:
+        """Every change that was asked of the tree."""
         return [request for request in self.seat.log if isinstance(request, Change)]
-
-    def written(self) -> list[tuple[str, int]]:
-        """Partition records written, in order: (path, steps of that change)."""
-        return [(step.path, len(change.steps)) for change in self.changes for step in change.steps if isinstance(step, Put) and "/parts/" in step.path]
 
 
 class SmallCluster:
@@ -154,6 +157,3 @@ class SmallCluster:
     def write(self, place: Place, partition: int = 0) -> None:
         """What the partition's leader, or a stranger, writes."""
         self.tree.put(layout.place_path(7, partition), layout.encode(place))
-
-    def forget_controller(self) -> None:
-        self.tree.apply((Delete(layout.CONTROLLER),), 0)

@@ -207,12 +207,12 @@ class _Planner:
         for key, replicas in self.finals.items():
             if key in self.moving or len(self.moving) >= MOVES_MAX:
                 continue
-            for rank, broker in enumerate(replicas):
-                if _crowd(broker, replicas[:rank], self.racks):
-                    other = self._substitute(key, broker)
-                    if other is not None and not _crowd(other, [name for name in replicas if name != broker], self.racks):
-                        self._replace(key, broker, other, "racks")
-                        break
+            crowded = [broker for broker in replicas if _crowd(broker, replicas, self.racks) > 1]
+            for broker in sorted(crowded, key=lambda name: (-self.holds[name], name)):
+                other = self._substitute(key, broker)
+                if other is not None and not _crowd(other, [name for name in replicas if name != broker], self.racks):
+                    self._replace(key, broker, other, "racks")
+                    break
 
     def _balance_one(self) -> bool:
         """One replica goes from a broker that holds too many to one that holds too few."""

@@ -1,0 +1,374 @@
+"""The office of cluster leader: how it is won and lost, and what its holder does about brokers that die, return, come and go."""
+
+from __future__ import annotations
+
+import dataclasses
+from math import inf
+
+import pytest
+from msgspec.structs import replace
+
+from tests.core.small_cluster import SmallCluster, a_broker, a_member
+from zmqmq.core import layout
+from zmqmq.core.controller import BALANCE_INTERVAL, STEPS_MAX, TARGETS_MAX
+from zmqmq.core.controller_election import PAUSE, VACANT_AFTER
+from zmqmq.core.layout import ControllerInfo, Wish
+from zmqmq.core.placement import MOVES_MAX, REPLACE_AFTER
+from zmqmq.core.places import begin_move, hand_over, release, with_in_sync
+from zmqmq.core.tree import Change, Check
+
+
+def epoch_version(cluster: SmallCluster) -> int:
+    return cluster.tree.nodes[layout.CONTROLLER_EPOCH].version
+
+
+# --- the office ------------------------------------------------------------------------------------------------------
+
+
+def test_one_broker_wins_the_office() -> None:
+    cluster = SmallCluster()
+    assert cluster.leader.controller.epoch == (1, 0)
+    assert layout.decode(layout.CONTROLLER, cluster.tree.nodes[layout.CONTROLLER].data, ControllerInfo) == ControllerInfo(cluster.leader.name, 0)
+
+
+def test_when_the_cluster_leader_dies_another_one_follows() -> None:
+    cluster = SmallCluster()
+    first = cluster.leader
+    first.die()
+    cluster.wait(PAUSE)
+    assert cluster.leader is not first
+    assert cluster.leader.controller.epoch == (2, 1)
+
+
+@pytest.mark.parametrize("applied", [True, False])
+def test_a_candidate_whose_answer_was_lost_finds_out_whether_it_has_won(applied: bool) -> None:
+    cluster = SmallCluster("a")
+    broker = cluster["a"]
+    broker.die()
+    broker.join()
+    broker.seat.run()
+    broker.controller.step(broker.mirror.view, broker.me, cluster.now)
+    broker.seat.cut(applied=applied)
+    broker.seat.connect(broker.seat.session)
+    cluster.wait(0)
+    cluster.wait(PAUSE)
+    cluster.wait(PAUSE)
+    assert broker.controller.epoch == (2, 1)
+    assert epoch_version(cluster) == 1, "won once, not twice"
+
+
+def test_a_holder_who_was_replaced_unnoticed_writes_nothing_and_resigns() -> None:
+    cluster = SmallCluster(partitions=1)
+    holder = cluster.leader
+    holder.seat.mute = True
+    cluster.tree.put(layout.CONTROLLER_EPOCH, cluster.tree.nodes[layout.CONTROLLER_EPOCH].data)
+    before = cluster.place()
+    view = dataclasses.replace(holder.mirror.view, brokers={"a": holder.mirror.view.brokers["a"]})
+    holder.controller.step(view, holder.me, cluster.now)
+    holder.seat.run()
+    assert holder.controller.epoch is None
+    assert cluster.place() == before
+
+
+def test_who_is_not_registered_holds_no_office() -> None:
+    cluster = SmallCluster()
+    holder = cluster.leader
+    holder.controller.step(holder.mirror.view, None, cluster.now)
+    assert holder.controller.epoch is None
+
+
+def test_a_holder_that_is_not_registered_any_more_is_replaced_after_a_moment() -> None:
+    cluster = SmallCluster()
+    first = cluster.leader
+    cluster.tree.remove(layout.broker_path(first.name))
+    first.me = None
+    cluster.wait(0)
+    assert [broker.controller.epoch for broker in cluster.live] == [None, None]
+    cluster.wait(VACANT_AFTER)
+    cluster.wait(PAUSE)
+    assert cluster.leader is not first
+    assert cluster.leader.controller.epoch == (2, 1)
+
+
+def test_what_a_broker_left_behind_of_its_own_office_is_replaced_before_its_session_ends() -> None:
+    cluster = SmallCluster("a")
+    broker = cluster["a"]
+    cluster.tree.put(layout.epoch_path("a"), b"{}")
+    cluster.tree.put(layout.broker_path("a"), layout.encode(a_broker("a", 1)))
+    broker.me = a_member("a", 1)
+    cluster.settle()
+    cluster.wait(PAUSE)
+    assert broker.controller.epoch == (2, 1)
+
+
+def test_nothing_is_decided_on_a_view_that_may_be_old() -> None:
+    cluster = SmallCluster(partitions=1)
+    holder = cluster.leader
+    holder.seat.cut()
+    follower = next(broker for broker in cluster.live if broker is not holder)
+    follower.die()
+    asked = len(holder.changes)
+    holder.controller.step(holder.mirror.view, holder.me, cluster.now)
+    assert (len(holder.changes), holder.controller.deadline()) == (asked, inf)
+    holder.seat.connect(holder.seat.session)
+    cluster.wait(0)
+    assert cluster.place().in_sync(follower.name) is None
+
+
+# --- brokers that die and return -------------------------------------------------------------------------------------
+
+
+def test_a_dead_leader_is_replaced_and_leaves_the_in_sync_set_in_one_write() -> None:
+    cluster = SmallCluster(partitions=3)
+    dead = next(broker for broker in cluster.live if broker is not cluster.leader)
+    led = [number for number in range(3) if cluster.place(number).leader == dead.name]
+    dead.die()
+    cluster.wait(0)
+    for number in range(3):
+        place = cluster.place(number)
+        assert place.leader not in ("", dead.name) and place.in_sync(dead.name) is None
+        assert place.epoch == (2 if number in led else 1)
+
+
+def test_a_broker_that_returns_in_another_life_does_not_lead_on() -> None:
+    cluster = SmallCluster("ab", partitions=1, replicas=2)
+    cluster.write(replace(cluster.place(), leader="b"))
+    cluster.settle()
+    assert cluster.place().leader == "b"
+    cluster["b"].seat.expire()
+    cluster["b"].join()
+    cluster.settle()
+    assert (cluster.place().leader, cluster.place().isr) == ("a", [a_member("a")])
+    assert cluster.place().elr == [a_member("b")], "too few are in sync: it was complete"
+
+
+def test_when_all_have_died_only_who_was_complete_at_last_leads_again() -> None:
+    cluster = SmallCluster("abc", partitions=1)
+    for name in "abc":
+        cluster[name].die()
+        cluster.wait(PAUSE)
+    cluster["a"].join()
+    cluster.wait(PAUSE)
+    cluster.wait(PAUSE)
+    assert cluster.place().leader == "", "it died while enough others were left, and may have missed something"
+    cluster["b"].join()
+    cluster.wait(PAUSE)
+    place = cluster.place()
+    assert (place.leader, place.isr, place.elr) == ("b", [cluster["b"].me], [a_member("c")])
+
+
+def test_a_wiped_broker_is_not_trusted() -> None:
+    cluster = SmallCluster("ab", partitions=1, replicas=1)
+    owner = cluster.place().leader
+    cluster[owner].die()
+    cluster.wait(PAUSE)
+    cluster[owner].join(storage="new")
+    cluster.wait(PAUSE)
+    assert cluster.place().leader == ""
+    epoch = cluster.place().epoch
+    cluster.wait(BALANCE_INTERVAL)
+    assert cluster.place().epoch == epoch, "nobody can lead: nothing is written"
+
+
+def test_a_leader_that_gave_up_is_followed_by_another() -> None:
+    cluster = SmallCluster(partitions=1)
+    cluster.write(release(cluster.place()))
+    cluster.settle()
+    assert (cluster.place().leader, cluster.place().epoch) == (cluster.place().replicas[0], 3)
+
+
+@pytest.mark.parametrize("partitions", [333, 1000])
+def test_fencing_many_partitions_leaves_in_one_go(partitions: int) -> None:
+    cluster = SmallCluster(partitions=partitions)
+    holder = cluster.leader
+    dead = next(broker for broker in cluster.live if broker is not holder)
+    dead.me = None
+    dead.seat.expire()
+    holder.seat.run()
+    holder.controller.step(holder.mirror.view, holder.me, cluster.now)
+    requests = [request for _, request in holder.outlet.take()]
+    changes = [request for request in requests if isinstance(request, Change)]
+    assert len(changes) == -(-partitions // (STEPS_MAX - 1))
+    assert all(len(change.steps) <= STEPS_MAX and isinstance(change.steps[0], Check) for change in changes)
+
+
+def test_one_partition_that_has_changed_meanwhile_does_not_hold_up_the_others() -> None:
+    cluster = SmallCluster(partitions=20)
+    holder = cluster.leader
+    dead = next(broker for broker in cluster.live if broker is not holder)
+    dead.me = None
+    dead.seat.expire()
+    holder.seat.run()
+    cluster.write(replace(cluster.place(5), nonce="somebody else"), 5)
+    holder.controller.step(holder.mirror.view, holder.me, cluster.now)
+    holder.turn()
+    for number in range(20):
+        assert cluster.place(number).in_sync(dead.name) is None
+
+
+@pytest.mark.parametrize("applied", [True, False])
+def test_lost_answers_are_cleared_up_by_reading(applied: bool) -> None:
+    cluster = SmallCluster(partitions=20)
+    holder = cluster.leader
+    dead = next(broker for broker in cluster.live if broker is not holder)
+    dead.me = None
+    dead.seat.expire()
+    holder.seat.run()
+    holder.controller.step(holder.mirror.view, holder.me, cluster.now)
+    holder.seat.cut(applied=applied)
+    holder.seat.connect(holder.seat.session)
+    cluster.settle()
+    for number in range(20):
+        assert cluster.place(number).in_sync(dead.name) is None
+        assert cluster.place(number).epoch <= 2
+
+
+def test_when_nothing_changes_nothing_is_written() -> None:
+    cluster = SmallCluster(partitions=30)
+    for _ in range(4):
+        cluster.wait(BALANCE_INTERVAL)
+    asked = [len(broker.changes) for broker in cluster.live]
+    for _ in range(4):
+        cluster.wait(BALANCE_INTERVAL)
+    assert [len(broker.changes) for broker in cluster.live] == asked
+    assert cluster.leader.controller.deadline() == inf
+
+
+# --- moves, leaderships, wishes --------------------------------------------------------------------------------------
+
+
+def catch_up(cluster: SmallCluster) -> None:
+    """What leaders do: take followers into the in-sync set, and hand over when they are asked to."""
+    for key, place in cluster.places().items():
+        lives = {broker.name: broker.me for broker in cluster.live}
+        isr = [life for broker in place.replicas if (life := lives.get(broker)) is not None]
+        wanted = with_in_sync(place, isr, 1)
+        if place.target and place.target in lives:
+            successor = wanted.in_sync(place.target)
+            assert successor is not None
+            wanted = hand_over(wanted, successor)
+        if wanted != place:
+            cluster.write(wanted, key[1])
+    cluster.settle()
+
+
+def run_until_calm(cluster: SmallCluster) -> None:
+    for _ in range(40):
+        before = cluster.places()
+        cluster.wait(BALANCE_INTERVAL)
+        catch_up(cluster)
+        if cluster.places() == before:
+            return
+    raise AssertionError("it never ends")
+
+
+def test_a_broker_that_is_added_takes_over_replicas_and_leaderships() -> None:
+    cluster = SmallCluster("ab", partitions=40, replicas=2)
+    cluster.brokers["c"] = type(cluster["a"])(cluster, "c")
+    cluster["c"].join()
+    cluster.settle()
+    cluster.wait(BALANCE_INTERVAL)
+    assert 0 < sum(bool(place.adding) for place in cluster.places().values()) <= MOVES_MAX
+    run_until_calm(cluster)
+    places = cluster.places().values()
+    assert sum("c" in place.replicas for place in places) in (26, 27)
+    assert 12 <= sum(place.leader == "c" for place in places) <= 14
+    assert all(not place.adding and not place.removing and len(place.isr) == 2 for place in places)
+
+
+def test_a_broker_that_is_removed_ends_up_with_nothing() -> None:
+    cluster = SmallCluster("abc", partitions=12, replicas=2)
+    cluster.tree.put(layout.wish_path("a"), layout.encode(Wish(remove=True)))
+    cluster.settle()
+    run_until_calm(cluster)
+    assert not [place for place in cluster.places().values() if "a" in place.replicas or place.leader == "a"]
+
+
+def test_a_drained_broker_is_asked_to_hand_over_at_once_and_gets_its_leaderships_back_later() -> None:
+    cluster = SmallCluster("abc", partitions=6)
+    cluster.tree.put(layout.wish_path("a"), layout.encode(Wish(drain=True)))
+    cluster.settle()
+    led = [place for place in cluster.places().values() if place.leader == "a"]
+    assert len(led) == 2 and all(place.target not in ("", "a") for place in led)
+    run_until_calm(cluster)
+    assert all(place.leader != "a" for place in cluster.places().values())
+    cluster.tree.put(layout.wish_path("a"), layout.encode(Wish()))
+    cluster.settle()
+    run_until_calm(cluster)
+    assert sum(place.leader == "a" for place in cluster.places().values()) == 2
+
+
+def test_a_wish_to_hand_over_that_makes_no_sense_any_more_is_withdrawn() -> None:
+    cluster = SmallCluster(partitions=1)
+    place = cluster.place()
+    cluster.write(replace(place, target=place.leader))
+    cluster.settle()
+    assert cluster.place().target == ""
+
+
+def test_leaderships_go_back_to_a_broker_that_has_returned_a_few_at_a_time() -> None:
+    cluster = SmallCluster("abc", partitions=200)
+    back = next(broker for broker in cluster.live if broker is not cluster.leader)
+    back.die()
+    cluster.wait(0)
+    back.join()
+    cluster.settle()
+    assert not any(place.target for place in cluster.places().values()), "it is not in sync yet"
+    catch_up(cluster)
+    cluster.wait(BALANCE_INTERVAL)
+    assert 0 < sum(bool(place.target) for place in cluster.places().values()) <= TARGETS_MAX
+    run_until_calm(cluster)
+    assert all(place.leader == place.replicas[0] for place in cluster.places().values())
+
+
+def test_a_leader_that_is_to_go_is_asked_only_when_those_that_come_are_in_sync() -> None:
+    cluster = SmallCluster("abcd", partitions=1)
+    place = cluster.place()
+    (new,) = {"a", "b", "c", "d"} - set(place.replicas)
+    cluster.write(begin_move(place, [new, *place.replicas[1:]]))
+    cluster.settle()
+    assert cluster.place().target == ""
+    moving = cluster.place()
+    cluster.write(with_in_sync(moving, [*moving.isr, a_member(new)], 2))
+    cluster.settle()
+    assert cluster.place().target == new
+    run_until_calm(cluster)
+    assert (cluster.place().leader, cluster.place().replicas) == (new, [new, *place.replicas[1:]])
+
+
+def test_a_broker_that_is_gone_for_long_is_replaced_though_nothing_else_happens() -> None:
+    cluster = SmallCluster("abcd", partitions=8)
+    gone = next(broker for broker in cluster.live if broker is not cluster.leader)
+    gone.die()
+    cluster.wait(0)
+    run_until_calm(cluster)
+    held = [place for place in cluster.places().values() if gone.name in place.replicas]
+    assert held
+    assert cluster.leader.controller.deadline() <= cluster.now + REPLACE_AFTER
+    cluster.wait(REPLACE_AFTER)
+    run_until_calm(cluster)
+    assert not [place for place in cluster.places().values() if gone.name in place.replicas]
+
+
+# --- topics that go, and strangers -----------------------------------------------------------------------------------
+
+
+def test_a_deleted_topics_partitions_go_and_its_tombstone_stays() -> None:
+    cluster = SmallCluster(partitions=250)
+    broker = cluster.live[0]
+    broker.jobs.delete(broker.mirror.view, "t", cluster.now, broker.errors.append)
+    cluster.settle()
+    assert broker.errors == [None]
+    assert layout.parts_path(7) not in cluster.tree.nodes
+    assert layout.deleted_path(7) in cluster.tree.nodes
+
+
+def test_partitions_without_a_topic_are_left_alone() -> None:
+    cluster = SmallCluster(partitions=1)
+    stranger = replace(cluster.place(), leader="", isr=[])
+    cluster.tree.put(layout.place_path(99, 0), layout.encode(stranger))
+    cluster.tree.put(layout.place_path(7, 5), layout.encode(stranger))
+    cluster.tree.put(layout.place_path(7, 6), b"\xff")
+    cluster.wait(BALANCE_INTERVAL)
+    assert cluster.place(0, 99) == stranger
+    assert cluster.place(5) == stranger
