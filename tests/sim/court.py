@@ -133,7 +133,9 @@ class Court:
                 self._elected(key, place, before, copies)
 
     def _elected(self, key: Key, place: Place, before: Place | None, copies: dict[str, Copy]) -> None:
-        complete("R7", "a new leader", copies.get(place.leader), self.truth(key).committed)
+        member = place.in_sync(place.leader)
+        if member is not None and self._disks().get(place.leader) == member.storage:  # else its registration outlives its disk, and it will never open
+            complete("R7", "a new leader", copies.get(place.leader), self.truth(key).committed)
         if before is not None and before.leader != place.leader:
             self.situations["leader changed"] += 1
             self.situations["eligible one elected"] += before.in_sync(place.leader) is None

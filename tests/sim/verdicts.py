@@ -93,7 +93,7 @@ def members_are_complete(place: Place, copies: Mapping[str, Copy], disks: Mappin
     """R5, R6: every member of the in-sync set and every eligible one holds all that is committed.
 
     `disks`: broker -> identity of its store, "" if it is an older image of itself. A member whose disk was lost or exchanged is excused: that is the
-    worst that a machine can do, and no fault of the protocol as long as it is not made leader."""
+    worst that a machine can do, and no fault of the protocol as long as it does not open as leader."""
     for member in [*place.isr, *place.elr]:
         if disks.get(member.broker) == member.storage:
             complete("R6", f"{member.broker}, which is in sync or eligible,", copies.get(member.broker), committed, since)
