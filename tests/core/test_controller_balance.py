@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from tests.core.small_cluster import SmallCluster, a_member
 from zmqmq.core import layout
-from zmqmq.core.controller import BALANCE_INTERVAL, TARGETS_MAX
+from zmqmq.core.controller import BALANCE_INTERVAL, LEAD_AT_LEAST, TARGETS_MAX
 from zmqmq.core.layout import Wish
 from zmqmq.core.placement import MOVES_MAX, REPLACE_AFTER
 from zmqmq.core.places import begin_move, hand_over, with_in_sync
@@ -28,11 +28,13 @@ def catch_up(cluster: SmallCluster) -> None:
 
 
 def run_until_calm(cluster: SmallCluster) -> None:
-    for _ in range(40):
+    quiet = 0
+    for _ in range(60):
         before = cluster.places()
         cluster.wait(BALANCE_INTERVAL)
         catch_up(cluster)
-        if cluster.places() == before:
+        quiet = quiet + 1 if cluster.places() == before else 0
+        if quiet * BALANCE_INTERVAL > LEAD_AT_LEAST:
             return
     raise AssertionError("it never ends")
 
@@ -90,7 +92,7 @@ def test_leaderships_go_back_to_a_broker_that_has_returned_a_few_at_a_time() -> 
     cluster.settle()
     assert not any(place.target for place in cluster.places().values()), "it is not in sync yet"
     catch_up(cluster)
-    cluster.wait(BALANCE_INTERVAL)
+    cluster.wait(LEAD_AT_LEAST)
     assert 0 < sum(bool(place.target) for place in cluster.places().values()) <= TARGETS_MAX
     run_until_calm(cluster)
     assert all(place.leader == place.replicas[0] for place in cluster.places().values())
@@ -123,3 +125,15 @@ def test_a_broker_that_is_gone_for_long_is_replaced_though_nothing_else_happens(
     cluster.wait(REPLACE_AFTER)
     run_until_calm(cluster)
     assert not [place for place in cluster.places().values() if gone.name in place.replicas]
+
+
+def test_who_has_just_handed_over_does_not_get_its_leadership_back_at_once() -> None:
+    cluster = SmallCluster(partitions=1)
+    cluster.wait(LEAD_AT_LEAST)
+    place = cluster.place()
+    cluster.write(hand_over(place, a_member(place.replicas[1])))
+    cluster.settle()
+    cluster.wait(BALANCE_INTERVAL)
+    assert cluster.place().target == ""
+    cluster.wait(LEAD_AT_LEAST)
+    assert cluster.place().target == place.replicas[0]

@@ -32,6 +32,9 @@ RETRY_INTERVAL = 0.2
 """Seconds until an unanswered question is asked again."""
 TARGETS_MAX = 50
 """Leaderships that are asked at a time to go where they are preferred."""
+LEAD_AT_LEAST = 10.0
+"""Seconds that a leadership lasts before it is sent where it is preferred: longer than a broker takes that hands over and stops,
+so that it does not get back what it has just given away."""
 
 Write = tuple[Key, PlaceEntry]
 """A partition, with what it shall be and the version on which that builds."""
@@ -62,6 +65,8 @@ class Controller:
         """Outstanding ones that have to be read again when the tree can be reached."""
         self._retry_at = inf
         self._gone_since: dict[str, float] = {}
+        self._led_since: dict[Key, float] = {}
+        """When leaderships were seen to change."""
         self._next_balance = 0.0
         self._is_unbalanced = False
         self._cleaning: set[int] = set()
@@ -111,7 +116,7 @@ class Controller:
         self._office = None
         self._term += 1
         self._seen = None
-        for known in (self._dirty, self._newer, self._outstanding, self._doubtful, self._gone_since, self._cleaning):
+        for known in (self._dirty, self._newer, self._outstanding, self._doubtful, self._gone_since, self._cleaning, self._led_since):
             known.clear()
         self._retry_at = inf
 
@@ -136,6 +141,7 @@ class Controller:
             self._wake_for_the_lost()
             return
         self._is_unbalanced = True
+        self._notice_leaders(view, seen)
         if seen is None or (seen.brokers, seen.wishes, seen.topics) != (view.brokers, view.wishes, view.topics):
             self._dirty.update(view.places)
             self._watch_the_gone(view)
@@ -146,6 +152,15 @@ class Controller:
             del self._newer[key]
         for topic_id in sorted((view.part_topics & view.deleted) - view.topics_by_id.keys() - self._cleaning):
             self._clean(topic_id)
+
+    def _notice_leaders(self, view: ClusterView, seen: ClusterView | None) -> None:
+        known = seen.places if seen is not None else {}
+        for key, entry in view.places.items():
+            before = known.get(key)
+            if before is not entry and (before is None or before.place.epoch != entry.place.epoch):
+                self._led_since[key] = self._now
+        if len(self._led_since) > len(view.places):
+            self._led_since = {key: since for key, since in self._led_since.items() if key in view.places}
 
     def _watch_the_gone(self, view: ClusterView) -> None:
         wanted = {broker for entry in view.places.values() for broker in entry.place.replicas}
@@ -180,15 +195,19 @@ class Controller:
             entry = view.places[move.key]
             writes[move.key] = (move.key, PlaceEntry(begin_move(entry.place, move.replicas), entry.version))
         asked = sum(entry.place.target != "" for entry in view.places.values())
-        for key in sorted(view.places.keys() & {key for key in view.places if key[0] in view.topics_by_id}):
-            if asked >= TARGETS_MAX:
-                break
-            better = better_leader(view, view.places[key].place) if key not in writes else None
-            if better is not None:
-                asked += 1
-                writes[key] = (key, PlaceEntry(better, view.places[key].version))
+        waiting = False
+        for key in sorted(key for key in view.places if key[0] in view.topics_by_id and key not in writes):
+            entry = view.places[key]
+            better = better_leader(view, entry.place)
+            if better is None:
+                continue
+            if asked >= TARGETS_MAX or self._now < self._led_since.get(key, 0.0) + LEAD_AT_LEAST:
+                waiting = True
+                continue
+            asked += 1
+            writes[key] = (key, PlaceEntry(better, entry.version))
         self._write(list(writes.values()))
-        return bool(writes) or asked > 0
+        return bool(writes) or waiting or asked > 0
 
     # --- writing -----------------------------------------------------------------------------------------------------
 

@@ -158,7 +158,7 @@ def _steps(came: Mapping[str, str], edges: Mapping[str, Mapping[str, Key]], last
 
 def plan(view: ClusterView, gone_since: Mapping[str, float], now: float) -> list[Move]:
     """What to change next; empty when all is well or as well as it can be. `gone_since` says since when brokers have had no registration."""
-    lost = {broker for broker, since in gone_since.items() if broker not in view.brokers and now - since >= REPLACE_AFTER}
+    lost = {broker for broker, since in gone_since.items() if broker not in view.brokers and now >= since + REPLACE_AFTER}
     return _Planner(view, lost).run()
 
 
