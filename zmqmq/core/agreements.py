@@ -39,7 +39,7 @@ class Agreements:
         heard: Callable[[str], float],
         name: Callable[[], str],
     ) -> None:
-        """`touch` lets a partition take part in the turn; `heard` tells when a broker's last fetch came; `name` gives a name for a write that no other write has."""
+        """`touch` lets a partition take part in the turn; `heard` tells when a broker's last fetch came; `name` names a write as no other."""
         self.context = context
         self.catalogue = catalogue
         self.outlet = outlet

@@ -18,25 +18,24 @@ from zmqmq.core.cluster_view import ClusterView
 from zmqmq.core.commands import Command
 from zmqmq.core.context import Context, Leadership
 from zmqmq.core.controller import Controller
+from zmqmq.core.following import Following
 from zmqmq.core.housekeeping import Housekeeping
 from zmqmq.core.mirror import Mirror
 from zmqmq.core.moving_in import MovingIn
 from zmqmq.core.partition import Partition
 from zmqmq.core.peer_commands import AskSnapshot, Fetch, Fetched, Snapshot
-from zmqmq.core.places import Member, Place
+from zmqmq.core.places import Member
 from zmqmq.core.registrar import Registrar, Registration
-from zmqmq.core.replica import Key, Replica, Role
+from zmqmq.core.replica import Replica, Role
 from zmqmq.core.replication import Replication, ReplicationSettings
 from zmqmq.core.roles import Roles
 from zmqmq.core.topic_writes import TopicWrites
 from zmqmq.core.tree import Answered, Event, Lost, Outlet, Request, Suspended, Trouble
-from zmqmq.core.writes import DropTopic, PutClusterId, PutSession, RenewStorageId, Write
+from zmqmq.core.writes import Write
 from zmqmq.errors import ZmqmqError
 
 SWEEP_INTERVAL = 0.25
 """Seconds between looks at in-sync sets that time alone may change."""
-DELETE_AFTER = 3600.0
-"""Seconds that a replica which was moved away is kept."""
 
 
 class Membership(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,15 +72,15 @@ class Cluster:
         self.topic_writes = TopicWrites(self.outlet, settings.broker_id)
         self.roles = Roles(context, catalogue, self.me, membership.replication.max_lag)
         self.replication = Replication(context, self.roles, membership.replication, self.me)
-        self.agreements = Agreements(context, catalogue, self.outlet, self.mirror, self._learn_place, self.roles.touch, self.replication.heard, self._nonce)
+        self.following = Following(self)
+        learned, touch, heard = self.following.learn, self.roles.touch, self.replication.heard
+        self.agreements = Agreements(context, catalogue, self.outlet, self.mirror, learned, touch, heard, self._nonce)
         self.desk = ClusterDesk(self, membership.default_replicas)
         self.moving_in = MovingIn(self)
         self.retiring = False
-        self._was: Member | None = None
         self._names = 0
         self._next_sweep = 0.0
         self._peers: dict[str, str] | None = None
-        self._unwanted: dict[Key, float] = {}
         context.leader_of = self.leader_of
 
     def _registration(self, membership: Membership) -> Registration:
@@ -133,7 +132,7 @@ class Cluster:
 
     def _nonce(self) -> str:
         self._names += 1
-        return f"{self.context.settings.broker_id}/{self._was.be if self._was else 0}/{self._names}"
+        return f"{self.context.settings.broker_id}/{self.following.was.be if self.following.was else 0}/{self._names}"
 
     # --- life ------------------------------------------------------------------------------------------------------
 
@@ -162,125 +161,14 @@ class Cluster:
         self.registrar.tick(now)
         self.mirror.tick(now)
         self.topic_writes.tick(now)
-        self._follow_registration()
-        self._follow_changes()
+        self.following.registration()
+        self.following.changes()
         self.moving_in.step()
         self.controller.step(self.view, self.me(), now)
         self.desk.step()
         if now >= self._next_sweep:
             self._next_sweep = now + SWEEP_INTERVAL
-            self._sweep()
-
-    def _follow_registration(self) -> None:
-        registrar = self.registrar
-        if registrar.adopted_cluster_id and registrar.adopted_cluster_id != self.context.settings.cluster_id:
-            self.context.settings = msgspec.structs.replace(self.context.settings, cluster_id=registrar.adopted_cluster_id)
-            self.context.writes.append(PutClusterId(registrar.adopted_cluster_id))
-        if registrar.needs_new_storage_id:
-            self._renew_storage()
-        me = self.me()
-        if me == self._was:
-            return
-        self._was = me
-        self.agreements.forget()
-        if me is None:
-            self.roles.step_down()
-            self.context.note("unregistered", reason=registrar.reason)
-            return
-        self.context.writes.append(PutSession(registrar.session))
-        self.replication.registered()
-        self.roles.step_down()
-        for key, entry in self.view.places.items():
-            self._learn_place(key, entry.place, entry.version)
-        self.context.note("registered", epoch=me.be)
-
-    def _renew_storage(self) -> None:
-        """This directory is an old copy: what it had promised since then is lost, so nobody may rely on it under its old name."""
-        random = self.context.random
-        fresh = "".join(f"{int(random() * (1 << 32)):08x}" for _ in range(4))
-        self.context.note("old copy", effect="this data directory was restored from an old copy; it is brought up to date before it is trusted")
-        self.context.writes.append(RenewStorageId(fresh))
-        self.registrar.renewing()
-        self.context.after_turn.append(lambda: self.registrar.renewed(fresh))
-
-    # --- following the cluster -------------------------------------------------------------------------------------
-
-    def _follow_changes(self) -> None:
-        changes = self.mirror.take_changes()
-        if not changes:
-            return
-        for key in sorted(change for change in changes if isinstance(change, tuple)):
-            entry = self.view.places.get(key)
-            if entry is not None:
-                self._learn_place(key, entry.place, entry.version)
-        if changes & {"topics", "deleted", "fresh"}:
-            self._follow_topics()
-        if "brokers" in changes:
-            for replica in self.roles:
-                if replica.leads:
-                    self.replication.examine[replica.key] = None
-
-    def _follow_topics(self) -> None:
-        for entry in self.view.topics_by_id.values():
-            self.catalogue.know(entry.record)
-            self.roles.set_topic(entry.record)
-        waiting = [key for key in self.view.places if self.roles.get(key) is None]
-        for key in waiting:
-            entry_of = self.view.places[key]
-            self._learn_place(key, entry_of.place, entry_of.version)
-        if self.view.is_fresh:
-            for topic_id in sorted({replica.key[0] for replica in self.roles} & self.view.deleted):
-                self._topic_deleted(topic_id)
-
-    def _topic_deleted(self, topic_id: int) -> None:
-        """There is a tombstone: the topic's data go."""
-        gone = [replica for replica in self.roles if replica.key[0] == topic_id]
-        for replica in gone:
-            self.roles.drop(replica.key)
-        name = gone[0].topic.name
-        known = self.catalogue.find(name)
-        if known is not None and known.record.topic_id == topic_id:
-            self.drop_topic(name)
-        else:
-            self.context.writes.append(DropTopic(topic_id))
-
-    def _learn_place(self, key: Key, place: Place, version: int) -> None:
-        replica = self.roles.get(key)
-        me = self.me()
-        if replica is None:
-            record = self.view.topics_by_id.get(key[0])
-            if me is None or record is None or me.broker not in place.replicas:
-                return
-            replica = self.roles.make(record.record, key[1])
-        self.roles.learn(replica, place, version)
-        self._consider_handing_over(replica)
-
-    def _consider_handing_over(self, replica: Replica) -> None:
-        target, me = replica.place.target, self.context.settings.broker_id
-        if replica.role is Role.LEADER and target not in ("", me) and self.agreements.successor(replica, self.view, (me,)):
-            self.agreements.release(replica)
-
-    def _sweep(self) -> None:
-        for replica in self.roles:
-            if replica.leads:
-                self.agreements.review(replica, self.view)
-                self.agreements.watch_alone(replica, self.view)
-                self._consider_handing_over(replica)
-                if self.retiring:
-                    self.agreements.release(replica)
-        self.agreements.retry()
-        self._drop_unwanted()
-
-    def _drop_unwanted(self) -> None:
-        """Partitions that have been moved away for good: their records go after a while, and only by a fresh picture."""
-        me = self.me()
-        for replica in list(self.roles):
-            place = replica.place
-            names = {*place.replicas, *(member.broker for member in [*place.isr, *place.elr])}
-            if me is None or not self.view.is_fresh or replica.version < 0 or me.broker in names:
-                self._unwanted.pop(replica.key, None)
-            elif self.context.now - self._unwanted.setdefault(replica.key, self.context.now) >= DELETE_AFTER:
-                self.roles.drop(replica.key)
+            self.following.sweep()
 
     # --- other brokers ---------------------------------------------------------------------------------------------
 
@@ -416,6 +304,7 @@ class Cluster:
 
     def close(self) -> None:
         """Writes down what followers have applied."""
+        self.registrar.resign()
         for replica in self.roles:
             if not replica.leads and replica.partition.is_dirty() and not replica.installing:
                 self.roles.snapshot(replica)

@@ -123,13 +123,15 @@ class ClusterDesk:
         topic_id = 1 + int(self.context.random() * (1 << TOPIC_ID_BITS))
         replicas = replicas or self.default_replicas or min(DEFAULT_REPLICAS, len(view.brokers))
         if wanted.min_in_sync > replicas:
-            raise InvalidValue(f"min_in_sync is {wanted.min_in_sync}, but there are {replicas} replicas", hint="ask for more replicas, or lower min_in_sync", topic=name)
+            text = f"min_in_sync is {wanted.min_in_sync}, but there are {replicas} replicas"
+            raise InvalidValue(text, hint="ask for more replicas, or lower min_in_sync", topic=name)
         return TopicRecord(topic_id, name, partitions, replicas, wanted, self.context.wall)
 
     def _create(self, session: Session, request: int, record: TopicRecord, exists_is_fine: bool) -> None:
         def done(error: ZmqmqError | None) -> None:
             if error is None or (exists_is_fine and isinstance(error, TopicExists)):
-                self._when_visible(session, request, lambda: record.name in self.cluster.view.topics, lambda: self._answer_described(session, request, record.name))
+                answer = lambda: self._answer_described(session, request, record.name)  # noqa: E731
+                self._when_visible(session, request, lambda: record.name in self.cluster.view.topics, answer)
             else:
                 self.context.refuse(session.address, request, error)
 

@@ -1,7 +1,8 @@
 """What the core wants on disk, as data, and what it reads back: the two faces of storage.
 
 The node hands over a list of writes per turn; storage carries them out in order in ONE transaction and fsyncs it. A
-partition is named by its `log_id`, a number that is never used twice on one data directory.
+partition is named by its `log_id`, a number that is never used twice on one data directory. Writes that only a member of a cluster needs are in
+`replica_writes`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,13 @@ from typing import NamedTuple, Protocol
 
 from zmqmq.core.model import Row, TopicRecord
 from zmqmq.core.peer_commands import Block
+from zmqmq.core.replica_writes import DropLog as DropLog
+from zmqmq.core.replica_writes import PutClusterId as PutClusterId
+from zmqmq.core.replica_writes import PutPromise as PutPromise
+from zmqmq.core.replica_writes import PutSession as PutSession
+from zmqmq.core.replica_writes import PutSnapshot as PutSnapshot
+from zmqmq.core.replica_writes import RenewStorageId as RenewStorageId
+from zmqmq.core.replica_writes import TruncateLog as TruncateLog
 
 
 class PutTopic(NamedTuple):
@@ -183,62 +191,6 @@ class TrimLog(NamedTuple):
 
     log_id: int
     start: int
-
-
-class TruncateLog(NamedTuple):
-    """Forget the records from `end` on, the epochs that begin beyond it, and the due times of delayed messages among them: another leader's log differs there.
-
-    Never below what is committed, so no table says anything about them."""
-
-    log_id: int
-    end: int
-
-
-class DropLog(NamedTuple):
-    """One partition's records and tables go: this broker is no replica of it any more, or takes a snapshot instead."""
-
-    log_id: int
-
-
-class PutPromise(NamedTuple):
-    """The highest epoch of the partition that this broker has ever heard of: it never answers in a lower one again."""
-
-    log_id: int
-    epoch: int
-
-
-class PutSnapshot(NamedTuple):
-    """The tables of an empty log, as another replica has them (`zmqmq.core.peer_commands.Snapshot`)."""
-
-    log_id: int
-    start: int
-    applied: int
-    messages: int
-    size: int
-    delayed: int
-    epochs: Sequence[tuple[int, int]]
-    producers: Sequence[tuple[int, int, str, float]]
-    groups: Sequence[tuple[str, int, str, str, str, int, int]]
-    members: Sequence[tuple[str, str, float]]
-    dead: Sequence[tuple[str, int, int, str, str, float, int]]
-
-
-class PutSession(NamedTuple):
-    """The coordination session of this life, by which the next one knows what it may remove."""
-
-    session: int
-
-
-class RenewStorageId(NamedTuple):
-    """This store turned out to be an old copy: whoever trusted it must not trust it any more."""
-
-    storage_id: str
-
-
-class PutClusterId(NamedTuple):
-    """The store belongs to this cluster from now on."""
-
-    cluster_id: str
 
 
 Write = (

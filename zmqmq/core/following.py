@@ -1,0 +1,147 @@
+"""How a broker follows its cluster: its own registration, topics, and the places of partitions, turn by turn.
+
+Level-triggered: what the view says now counts, however it came about. Data go only on a fresh view, and only for a tombstone or long after
+a partition was moved away: that something is missing in the tree is never a reason.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from zmqmq.core.places import Member, Place
+from zmqmq.core.replica import Key, Replica, Role
+from zmqmq.core.writes import DropTopic, PutClusterId, PutSession, RenewStorageId
+
+if TYPE_CHECKING:
+    from zmqmq.core.cluster import Cluster
+
+DELETE_AFTER = 3600.0
+"""Seconds that a replica which was moved away is kept."""
+
+
+class Following:
+    """Tells the roles what the cluster has agreed."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.was: Member | None = None
+        """The registration that was known in the last turn."""
+        self._cluster = cluster
+        self._unwanted: dict[Key, float] = {}
+
+    def registration(self) -> None:
+        """The registration is new, or gone: roles come and go with it."""
+        registrar = self._cluster.registrar
+        if registrar.adopted_cluster_id and registrar.adopted_cluster_id != self._cluster.context.settings.cluster_id:
+            self._cluster.context.settings = msgspec.structs.replace(self._cluster.context.settings, cluster_id=registrar.adopted_cluster_id)
+            self._cluster.context.writes.append(PutClusterId(registrar.adopted_cluster_id))
+        if registrar.needs_new_storage_id:
+            self._renew_storage()
+        me = self._cluster.me()
+        if me == self.was:
+            return
+        self.was = me
+        self._cluster.agreements.forget()
+        if me is None:
+            self._cluster.roles.step_down()
+            self._cluster.context.note("unregistered", reason=registrar.reason)
+            return
+        self._cluster.context.writes.append(PutSession(registrar.session))
+        self._cluster.replication.registered()
+        self._cluster.roles.step_down()
+        for key, entry in self._cluster.view.places.items():
+            self.learn(key, entry.place, entry.version)
+        self._cluster.context.note("registered", epoch=me.be)
+
+    def _renew_storage(self) -> None:
+        """This directory is an old copy: what it had promised since then is lost, so nobody may rely on it under its old name."""
+        random = self._cluster.context.random
+        fresh = "".join(f"{int(random() * (1 << 32)):08x}" for _ in range(4))
+        self._cluster.context.note("old copy", effect="this data directory was restored from an old copy; it is brought up to date before it is trusted")
+        self._cluster.context.writes.append(RenewStorageId(fresh))
+        self._cluster.registrar.renewing()
+        self._cluster.context.after_turn.append(lambda: self._cluster.registrar.renewed(fresh))
+
+    # --- following the cluster -------------------------------------------------------------------------------------
+
+    def changes(self) -> None:
+        """What has changed in the cluster since the last turn."""
+        for damaged in self._cluster.mirror.take_notes():
+            self._cluster.context.note("damaged node", path=damaged.path, reason=damaged.reason)
+        changes = self._cluster.mirror.take_changes()
+        if not changes:
+            return
+        for key in sorted(change for change in changes if isinstance(change, tuple)):
+            entry = self._cluster.view.places.get(key)
+            if entry is not None:
+                self.learn(key, entry.place, entry.version)
+        if changes & {"topics", "deleted", "fresh"}:
+            self._topics()
+        if "brokers" in changes:
+            for replica in self._cluster.roles:
+                if replica.leads:
+                    self._cluster.replication.examine[replica.key] = None
+
+    def _topics(self) -> None:
+        for entry in self._cluster.view.topics_by_id.values():
+            self._cluster.catalogue.know(entry.record)
+            self._cluster.roles.set_topic(entry.record)
+        waiting = [key for key in self._cluster.view.places if self._cluster.roles.get(key) is None]
+        for key in waiting:
+            entry_of = self._cluster.view.places[key]
+            self.learn(key, entry_of.place, entry_of.version)
+        if self._cluster.view.is_fresh:
+            here = {replica.key[0] for replica in self._cluster.roles} | {topic.record.topic_id for topic in self._cluster.catalogue}
+            for topic_id in sorted(here & self._cluster.view.deleted):
+                self._topic_deleted(topic_id)
+
+    def _topic_deleted(self, topic_id: int) -> None:
+        """There is a tombstone: the topic's data go."""
+        for replica in [replica for replica in self._cluster.roles if replica.key[0] == topic_id]:
+            self._cluster.roles.drop(replica.key)
+        known = next((topic for topic in self._cluster.catalogue if topic.record.topic_id == topic_id), None)
+        if known is not None:
+            self._cluster.drop_topic(known.record.name)
+        else:
+            self._cluster.context.writes.append(DropTopic(topic_id))
+
+    def learn(self, key: Key, place: Place, version: int) -> None:
+        """Where a partition lives."""
+        replica = self._cluster.roles.get(key)
+        me = self._cluster.me()
+        if replica is None:
+            record = self._cluster.view.topics_by_id.get(key[0])
+            if me is None or record is None or me.broker not in place.replicas:
+                return
+            replica = self._cluster.roles.make(record.record, key[1])
+        self._cluster.roles.learn(replica, place, version)
+        self._consider_handing_over(replica)
+
+    def _consider_handing_over(self, replica: Replica) -> None:
+        target, me = replica.place.target, self._cluster.context.settings.broker_id
+        if replica.role is Role.LEADER and target not in ("", me) and self._cluster.agreements.successor(replica, self._cluster.view, (me,)):
+            self._cluster.agreements.release(replica)
+
+    def sweep(self) -> None:
+        """What time alone may change."""
+        for replica in self._cluster.roles:
+            if replica.leads:
+                self._cluster.agreements.review(replica, self._cluster.view)
+                self._cluster.agreements.watch_alone(replica, self._cluster.view)
+                self._consider_handing_over(replica)
+                if self._cluster.retiring:
+                    self._cluster.agreements.release(replica)
+        self._cluster.agreements.retry()
+        self._drop_unwanted()
+
+    def _drop_unwanted(self) -> None:
+        """Partitions that have been moved away for good: their records go after a while, and only by a fresh picture."""
+        me = self._cluster.me()
+        for replica in list(self._cluster.roles):
+            place = replica.place
+            names = {*place.replicas, *(member.broker for member in [*place.isr, *place.elr])}
+            if me is None or not self._cluster.view.is_fresh or replica.version < 0 or me.broker in names:
+                self._unwanted.pop(replica.key, None)
+            elif self._cluster.context.now - self._unwanted.setdefault(replica.key, self._cluster.context.now) >= DELETE_AFTER:
+                self._cluster.roles.drop(replica.key)
