@@ -208,6 +208,12 @@ class Court:
                 missing.append(f"{key} is unfinished: {place}")
         return missing
 
+    def lacking_disks(self) -> list[str]:
+        """Brokers that are counted on although their disk is another one, or an older image of itself."""
+        disks, places = self._disks(), [truth.place for truth in self.partitions.values() if truth.place is not None]
+        lacking = {member.broker for place in places for member in [*place.isr, *place.elr] if disks.get(member.broker) != member.storage}
+        return sorted(lacking | {broker for broker, shelf in self.shelves.items() if shelf.is_stale})
+
     def agree(self) -> None:
         """At the very end: all replicas hold the same committed records."""
         for key, truth in self.partitions.items():

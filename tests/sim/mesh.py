@@ -53,8 +53,8 @@ class Mesh:
 
     @property
     def is_whole(self) -> bool:
-        """Every partition has all its replicas in sync, and no disk is an old one."""
-        return not self.court.unwell() and not any(shelf.is_stale for shelf in self.court.shelves.values())
+        """Every partition has all its replicas in sync, on the disks that are there now."""
+        return not self.court.unwell() and not self.court.lacking_disks()
 
     def back_up(self, host: Host) -> None:
         """Makes a copy of the broker's disk."""

@@ -230,6 +230,13 @@ def test_a_disk_that_was_exchanged_is_excused_until_it_opens(stage: Stage) -> No
         stage.court.opened(KEY, 2, ("c", 1))
 
 
+def test_disks_that_are_counted_on_and_gone_are_known(stage: Stage) -> None:
+    assert stage.court.lacking_disks() == []
+    stage.court.shelves["c"].wipe("disk-new")
+    stage.court.shelves["b"].restore(stage.court.shelves["b"].image())
+    assert stage.court.lacking_disks() == ["b", "c"] and stage.court.unwell() == []
+
+
 def test_an_older_image_of_a_disk_is_excused_until_it_opens(stage: Stage) -> None:
     image = stage.court.shelves["b"].image()
     stage.put("abc", message(0))
