@@ -208,6 +208,10 @@ class Court:
                 missing.append(f"{key} is unfinished: {place}")
         return missing
 
+    def is_level(self) -> bool:
+        """Whether the logs of all copies end at the same record."""
+        return all(len({copy.end for copy in self.copies(key).values()}) <= 1 for key in self.partitions)
+
     def lacking_disks(self) -> list[str]:
         """Brokers that are counted on although their disk is another one, or an older image of itself."""
         disks, places = self._disks(), [truth.place for truth in self.partitions.values() if truth.place is not None]

@@ -176,7 +176,7 @@ class Host:
             return
         self._note(f"{self.name} stops")
         self.disk.fate = None
-        self._do(broker.close)
+        self._do(broker.close, judged=False)
         if not self.is_up:
             return  # it died of it
         self._end("stops")
@@ -228,7 +228,7 @@ class Host:
         self.turns += 1
         self._do(self.broker.turn)
 
-    def _do(self, act: Callable[[], None]) -> None:
+    def _do(self, act: Callable[[], None], judged: bool = True) -> None:
         broker = self.broker
         assert broker is not None
         try:
@@ -238,7 +238,8 @@ class Host:
             self.die()
             return
         self._free_at = self._scheduler.now + self._rng.uniform(0.0002, 0.004)
-        self.after_turn(self, broker)
+        if judged:
+            self.after_turn(self, broker)
         wanted = self.machine.virtual(broker.node.deadline())
         self._alarm.set(max(wanted, self._free_at))
         if self.transport is not None and (self.transport.inbox or self.transport.peers.has_news):

@@ -53,8 +53,8 @@ class Mesh:
 
     @property
     def is_whole(self) -> bool:
-        """Every partition has all its replicas in sync, on the disks that are there now."""
-        return not self.court.unwell() and not self.court.lacking_disks()
+        """Every partition has all its replicas in sync, on the disks that are there now, and all of them hold the same."""
+        return not self.court.unwell() and not self.court.lacking_disks() and self.court.is_level()
 
     def back_up(self, host: Host) -> None:
         """Makes a copy of the broker's disk."""
