@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 import zmq
+
 from zmqmq.config import BrokerConfig
 from zmqmq.core.commands import Beacon
 from zmqmq.core.context import NodeSettings
@@ -120,9 +121,8 @@ class Broker:
         """One turn of the loop."""
         moment = self.clock.read()
         self.node.begin(*moment)
-        if self.tree is not None:
-            self._hear(self.tree, self.transport.peers)
-        arrived = self._receive()
+        arrived = self._hear(self.tree, self.transport.peers) if self.tree is not None else 0
+        arrived += self._receive()
         self.node.tick()
         if self.node.fatal is not None:
             raise self.node.fatal
@@ -174,13 +174,15 @@ class Broker:
             self.node.receive(address, command)
         return count
 
-    def _hear(self, tree: Tree, peers: Peers) -> None:
-        """Hands over what has happened in the cluster."""
+    def _hear(self, tree: Tree, peers: Peers) -> int:
+        """Hands over what has happened in the cluster; returns how many frames of other brokers there were."""
+        count = 0
         for event in tree.take_events():
             if isinstance(event, Trouble):
                 self.log.warning("coordination", trouble=event.text)
             self.node.hear(event)
         for broker, frame in peers.receive(TURN_FRAMES, PEER_BYTES):
+            count += 1
             try:
                 self.node.answered(broker, decode_answer(frame))
             except ZmqmqError as error:
@@ -190,6 +192,7 @@ class Broker:
                 self.node.refused(peer_event.broker_id, peer_event.endpoint)
             else:
                 self.node.connected(peer_event.broker_id)
+        return count
 
     def _end_turn(self) -> None:
         """Persist, then send: nothing of a turn is said before it is on disk."""
