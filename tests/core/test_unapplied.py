@@ -49,3 +49,10 @@ def test_after_a_cut_only_what_comes_later_is_here() -> None:
     assert unapplied.take(3) == ([], 3)
     unapplied.add(block(3, 2))
     assert firsts(unapplied.take(5)) == [3]
+
+
+def test_nothing_is_covered_while_what_is_committed_is_on_disk_only() -> None:
+    unapplied = Unapplied()
+    unapplied.restart(20)
+    assert unapplied.take(12) == ([], 0)
+    assert unapplied.take(20) == ([], 20)

@@ -42,6 +42,8 @@ class Unapplied:
     def take(self, committed: int) -> tuple[list[Block], int]:
         """The blocks that are wholly committed, and how far the log is covered by them."""
         taken: list[Block] = []
+        if self.since > committed:
+            return taken, 0  # what is committed is on disk only
         reached = self.since
         while self._blocks and self._blocks[0].first + len(self._blocks[0].values) <= committed:
             block = self._blocks.popleft()
