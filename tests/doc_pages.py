@@ -9,7 +9,8 @@ A page runs from top to bottom, in a directory and against a broker of its own. 
     yaml NAME         must be accepted as the settings of NAME: broker, client or device
     text              not run; "text output" must be what the Python block before it printed
 
-"tcp://127.0.0.1:7400" means the page's broker. Programs that run until they are stopped are stopped when they have printed a line.
+"tcp://127.0.0.1:7400" means the page's broker; on the page about clusters, three brokers and a real ZooKeeper. Programs that run until they are stopped are
+stopped when they have printed a line; brokers that are started from configs/cluster/ form a cluster of their own.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from zmqmq.config import load_broker, load_client, load_device
-from zmqmq.testing import TestBroker, free_port
+from zmqmq.testing import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -38,7 +39,7 @@ COMMAND_SECONDS = 60.0
 LOADERS: dict[str, Callable[[str], object]] = {"broker": load_broker, "client": load_client, "device": load_device}
 _FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _EXIT = re.compile(r"\s+#\s*exit (\d+)$")
-_ENDLESS = re.compile(r"(python run_|zmqmq )(broker|sensor|controller)\b(?!.*--(count|help|version))")
+_ENDLESS = re.compile(r"(python run_|zmqmq )(broker|sensor|controller)\b(?! (drain|remove))(?!.*--(count|help|version))")
 _PORT = re.compile(r"--port \d+")
 
 
@@ -67,10 +68,21 @@ def blocks(page: Path) -> list[Block]:
     return found
 
 
+class Supply(NamedTuple):
+    """What a page is run against."""
+
+    endpoint: str
+    """Of its broker, or of several with commas between them."""
+    data: Path
+    """That broker's data directory."""
+    environ: dict[str, str] = {}
+    """Variables for the brokers that the page itself starts."""
+
+
 class Workshop:
     """Where one page is run."""
 
-    def __init__(self, place: Path, broker: TestBroker) -> None:
+    def __init__(self, place: Path, broker: Supply) -> None:
         self._place, self._broker = place, broker
         self._names: dict[str, Any] = {"__name__": "__main__"}
         self._printed = ""
@@ -175,6 +187,7 @@ class Workshop:
         """A program that runs until it is stopped; a broker gets a port and a directory of its own."""
         port = free_port()
         own = {"ZMQMQ_BIND": f"tcp://127.0.0.1:{port}", "ZMQMQ_DATA": str(self._place / f"data-{port}")} if "broker" in command else {}
+        own |= self._broker.environ if own else {}
         words = shlex.split(_PORT.sub(f"--port {port}", command))
         return subprocess.Popen(words, cwd=self._place, env=self._environment | own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

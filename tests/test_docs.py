@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.doc_pages import PAGES, ROOT, Workshop, blocks
+from tests.doc_cluster import three_brokers
+from tests.doc_pages import PAGES, ROOT, Supply, Workshop, blocks
 from zmqmq.testing import TestBroker
+
+ABOUT_CLUSTERS = ROOT / "docs" / "cluster.md"
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
@@ -25,14 +30,25 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-") for title in _HEADING.findall(_CODE.sub("", page.read_text(encoding="utf-8")))}
 
 
+@contextmanager
+def supply(page: Path, place: Path) -> Iterator[Supply]:
+    """What a page is run against."""
+    if page == ABOUT_CLUSTERS:
+        with three_brokers(place / "cluster") as cluster:
+            yield cluster
+    else:
+        with TestBroker() as broker:
+            yield Supply(broker.endpoint, broker.data)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=named)
 @pytest.mark.timeout(180)
 def test_every_block_of_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ZMQMQ_BROKERS", "ZMQMQ_CONFIG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
-    with TestBroker() as broker:
-        workshop = Workshop(tmp_path, broker)
+    with supply(page, tmp_path) as supplied:
+        workshop = Workshop(tmp_path, supplied)
         for block in blocks(page):
             workshop.run(block)
 
