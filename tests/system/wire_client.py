@@ -24,10 +24,10 @@ class WireClient:
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.connect(endpoint)
 
-    def greet(self, client_id: str = "raw", epoch: int = 1) -> Welcome:
+    def greet(self, client_id: str = "raw", epoch: int = 1, timeout: float = PATIENCE) -> Welcome:
         """Opens a session."""
         self.say(encode(Hello(VERSIONS_SPOKEN, client_id, epoch, client_id, 5.0, "raw")))
-        return self.hear(Welcome)
+        return self.hear(Welcome, timeout)
 
     def say(self, *frames: bytes) -> None:
         """Sends one message of some frames."""
@@ -43,10 +43,10 @@ class WireClient:
                     return answer
         raise AssertionError(f"no {kind.__name__} within {timeout:g} s")
 
-    def ask(self, command: Command, kind: type[Answer]) -> Answer:
+    def ask(self, command: Command, kind: type[Answer], timeout: float = PATIENCE) -> Answer:
         """Says a command and gives the answer."""
         self.say(encode(command))
-        return self.hear(kind)
+        return self.hear(kind, timeout)
 
     def close(self) -> None:
         self._context.destroy(linger=0)

@@ -1,0 +1,262 @@
+"""Brokers of a cluster as processes over a real ZooKeeper: found by role, killed, stopped, cut off, started again, emptied.
+
+Each broker has a configuration file, a data directory and ports of its own. With `proxies` a broker reaches every ZooKeeper server through a proxy of
+its own, and the other brokers reach it through one; clients of a test go straight to it, so that what it says to them is heard.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from tests.system.ensemble import Ensemble, free_ports
+from tests.system.processes import PATIENCE, Program, Programs, eventually
+from tests.system.proxy import Proxy
+from tests.system.wire_client import WireClient
+from zmqmq.core.cluster_commands import AskCluster, ClusterReport, PlaceSummary
+
+ANSWER = 2.0
+"""Seconds that a broker has to answer a question of a test."""
+SLOW = 60.0
+"""Seconds for things that need several elections or a catch-up."""
+
+
+class MemberProcess:
+    """One broker of the cluster. `program` is its process, None before the first start."""
+
+    def __init__(self, broker_id: str, directory: Path, port: int, zookeeper: str) -> None:
+        self.broker_id = broker_id
+        self.port = port
+        self.data = directory / broker_id
+        self.file = directory / f"{broker_id}.yaml"
+        self.zookeeper = zookeeper
+        self.program: Program | None = None
+        self.is_paused = False
+        self.front: Proxy | None = None
+        """What the other brokers reach it through."""
+        self.to_zookeeper: list[Proxy] = []
+
+    @property
+    def endpoint(self) -> str:
+        """Where it listens."""
+        return f"tcp://127.0.0.1:{self.port}"
+
+    @property
+    def is_running(self) -> bool:
+        return self.program is not None and self.program.is_running
+
+
+class ClusterProcesses:
+    """Some brokers, b1, b2 …, over one ensemble. Use it in a `with` block of its `Programs`; `close` ends the proxies."""
+
+    def __init__(self, programs: Programs, ensemble: Ensemble, directory: Path, brokers: int = 3, *, proxies: bool = False, **settings: Any) -> None:
+        """Writes the files; `settings` are keys of the configuration, sections as dictionaries. `start` starts them."""
+        self.programs, self.ensemble, self.directory = programs, ensemble, directory
+        directory.mkdir(parents=True, exist_ok=True)
+        self.name = directory.name.replace("_", "-")[:60]
+        self._settings = settings
+        self._proxies = proxies
+        self.members: dict[str, MemberProcess] = {}
+        for number in range(brokers):
+            self.add(f"b{number + 1}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kills all brokers and ends the proxies."""
+        for member in self.members.values():
+            if member.program is not None:
+                member.program.kill()
+            for proxy in [*member.to_zookeeper, *([member.front] if member.front else [])]:
+                proxy.close()
+
+    # --- configuration ---------------------------------------------------------------------------------------------
+
+    def add(self, broker_id: str, **settings: Any) -> MemberProcess:
+        """One more broker, not started yet. `settings` are for it alone."""
+        ports = [port for member in self.members.values() for port in range(member.port - 4, member.port + 5)]
+        port = next(port for port in iter(lambda: free_ports(1)[0], None) if port not in ports)
+        member = MemberProcess(broker_id, self.directory, port, self.ensemble.hosts)
+        self.members[broker_id] = member
+        if self._proxies:
+            self._lay_cables(member)
+        self.write(broker_id, **settings)
+        return member
+
+    def write(self, broker_id: str, **settings: Any) -> None:
+        """(Re)writes the configuration of one broker."""
+        member = self.members[broker_id]
+        found: dict[str, Any] = {
+            "broker_id": broker_id,
+            "cluster": self.name,
+            "bind": member.endpoint,
+            "data": str(member.data),
+            "ballast_bytes": 0,
+            "session_timeout_seconds": 3,
+            "zookeeper": {"hosts": member.zookeeper, "session_timeout_seconds": 4.0},
+        }
+        if member.front is not None:
+            found["advertise"] = f"tcp://127.0.0.1:{member.port + 2}"
+        for key, value in (self._settings | settings).items():
+            found[key] = found[key] | value if isinstance(found.get(key), dict) else value
+        member.file.write_text(yaml.safe_dump(found))
+
+    def _lay_cables(self, member: MemberProcess) -> None:
+        member.front = Proxy(member.port + 2, member.port)
+        ports = free_ports(len(self.ensemble.servers))
+        member.to_zookeeper = [Proxy(port, server.port) for port, server in zip(ports, self.ensemble.servers, strict=True)]
+        member.zookeeper = ",".join(f"127.0.0.1:{port}" for port in ports)
+
+    @property
+    def brokers(self) -> str:
+        """Where clients find them: all, with commas between them."""
+        return ",".join(member.endpoint for member in self.members.values())
+
+    # --- processes ---------------------------------------------------------------------------------------------------
+
+    def start(self, *broker_ids: str) -> None:
+        """Starts brokers (all that do not run, if none is named), and waits until they listen."""
+        members = [self.members[name] for name in broker_ids] or [member for member in self.members.values() if not member.is_running]
+        for member in members:
+            member.program = self.programs.start(member.broker_id, "run_broker.py", "--config", member.file)
+        for member in members:
+            assert member.program is not None
+            member.program.line("ready on")
+
+    def program(self, broker_id: str) -> Program:
+        """The process of a broker."""
+        program = self.members[broker_id].program
+        assert program is not None, f"{broker_id} was never started"
+        return program
+
+    def kill(self, *broker_ids: str) -> None:
+        """SIGKILL to all of them, then their ends."""
+        for name in broker_ids:
+            self.program(name).signal(signal.SIGKILL)
+        for name in broker_ids:
+            self.program(name).kill()
+            self.members[name].is_paused = False
+
+    def stop(self, broker_id: str) -> None:
+        """SIGTERM, and its end in good order."""
+        code = self.program(broker_id).stop()
+        assert code == 0, f"{broker_id} ended with {code}: {self.program(broker_id).errors}"
+
+    @contextlib.contextmanager
+    def paused(self, broker_id: str) -> Iterator[None]:
+        """The broker does not move inside of this block."""
+        member, program = self.members[broker_id], self.program(broker_id)
+        program.signal(signal.SIGSTOP)
+        member.is_paused = True
+        try:
+            yield
+        finally:
+            program.signal(signal.SIGCONT)
+            member.is_paused = False
+
+    def cut_from_zookeeper(self, broker_id: str) -> None:
+        """Nothing passes between it and any ZooKeeper server."""
+        for proxy in self.members[broker_id].to_zookeeper:
+            proxy.cut()
+
+    def cut_from_brokers(self, *broker_ids: str) -> None:
+        """No other broker reaches these: nobody follows them any more."""
+        for name in broker_ids:
+            front = self.members[name].front
+            assert front is not None, "this cluster has no proxies"
+            front.cut()
+
+    def mend(self) -> None:
+        """All that was cut passes again."""
+        for member in self.members.values():
+            for proxy in [*member.to_zookeeper, *([member.front] if member.front else [])]:
+                proxy.mend()
+
+    def wipe(self, broker_id: str) -> None:
+        """Empties the data directory of a broker that has ended."""
+        shutil.rmtree(self.members[broker_id].data)
+
+    def copy_data(self, broker_id: str, to: Path) -> None:
+        """Keeps a copy of the data directory of a broker that has ended."""
+        shutil.copytree(self.members[broker_id].data, to)
+
+    def restore_data(self, broker_id: str, copy: Path) -> None:
+        """Puts a copy in the place of the data directory of a broker that has ended."""
+        self.wipe(broker_id)
+        shutil.copytree(copy, self.members[broker_id].data)
+
+    # --- what they say ---------------------------------------------------------------------------------------------
+
+    def report(self, asked: str | None = None) -> ClusterReport | None:
+        """The cluster as one broker sees it: the one that is named, or the first that answers."""
+        names = [asked] if asked else [name for name, member in self.members.items() if member.is_running and not member.is_paused]
+        for name in names:
+            with contextlib.suppress(AssertionError), WireClient(self.members[name].endpoint) as client:
+                client.greet("observer", timeout=ANSWER)
+                return client.ask(AskCluster(1), ClusterReport, timeout=ANSWER)
+        return None
+
+    def place(self, topic: str, partition: int = 0) -> PlaceSummary:
+        """Where a partition is now, as soon as anybody says so."""
+
+        def look() -> PlaceSummary | None:
+            report = self.report()
+            places = report.places if report else []
+            return next((place for place in places if (place.topic, place.partition) == (topic, partition)), None)
+
+        found = eventually(look, f"somebody knows {topic}/{partition}")
+        assert found is not None
+        return found
+
+    def leader_of(self, topic: str, partition: int = 0, *, other_than: str = "") -> str:
+        """Who leads the partition, as soon as somebody does (other than the one that is named)."""
+        return eventually(lambda: name if (name := self.place(topic, partition).leader) != other_than else "", f"{topic}/{partition} has a leader", SLOW)
+
+    def cluster_leader(self, *, other_than: str = "") -> str:
+        """The cluster leader, as soon as there is one (other than the one that is named)."""
+
+        def look() -> str:
+            report = self.report()
+            return report.leader if report is not None and report.leader != other_than else ""
+
+        return eventually(look, "there is a cluster leader", SLOW)
+
+    def wait_members(self, timeout: float = PATIENCE) -> None:
+        """Every broker that runs is registered, as all of them see it."""
+        running = {name for name, member in self.members.items() if member.is_running}
+        for name in running:
+            eventually(lambda name=name: self._live(name) == running, f"{name} sees {sorted(running)}", timeout)  # type: ignore[misc]
+
+    def _live(self, asked: str) -> set[str]:
+        report = self.report(asked)
+        return {member.broker_id for member in report.members if member.live} if report else set()
+
+    def wait_whole(self, timeout: float = SLOW) -> ClusterReport:
+        """Every broker that runs is registered, and every partition has a leader and all its replicas in sync."""
+        self.wait_members(timeout)
+        found = eventually(self._whole, "all replicas are in sync", timeout)
+        assert found is not None
+        return found
+
+    def _whole(self) -> ClusterReport | None:
+        report = self.report()
+        if report is None or not report.leader:
+            return None
+        whole = all(place.leader and sorted(place.in_sync) == sorted(place.replicas) and not (place.adding or place.removing) for place in report.places)
+        return report if whole else None
+
+    def check_no_traceback(self) -> None:
+        """No broker has met anything that its authors did not think of."""
+        for name, member in self.members.items():
+            if member.program is not None:
+                assert "Traceback" not in member.program.errors, f"{name}: {member.program.errors[-4000:]}"

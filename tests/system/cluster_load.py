@@ -1,0 +1,110 @@
+"""Producers and competing consumers that go on while a cluster has trouble, and what must be true of all that they wrote down."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.system.cluster import SLOW, ClusterProcesses
+from tests.system.processes import Program, eventually, json_lines
+from tests.system.verdict import Delivery, Verdict, judge, read_diary
+from tests.system.workers import GROUP
+from zmqmq import Admin
+from zmqmq.errors import ZmqmqError
+
+KEYS = 20
+
+
+class Outcome(NamedTuple):
+    """How it went."""
+
+    verdict: Verdict
+    sent: int
+    longest: float
+    """Longest time between two confirmations of any producer, in seconds."""
+    deliveries: list[Delivery]
+
+
+class Load:
+    """Some producers and consumers on one topic."""
+
+    def __init__(self, cluster: ClusterProcesses, topic: str, *, partitions: int = 3, producers: int = 2, consumers: int = 2, interval: float = 0.01) -> None:
+        """Makes the topic, starts everybody, and returns when messages are acknowledged."""
+        self.cluster, self.topic = cluster, topic
+        with Admin(cluster.brokers) as admin:
+            admin.create_topic(topic, partitions=partitions)
+        self._diaries = {f"{topic}-{number}": cluster.directory / f"{topic}-{number}.diary" for number in range(consumers)}
+        self._consumers = {name: self._consumer(name, path) for name, path in self._diaries.items()}
+        self._producers = [self._producer(number, interval) for number in range(producers)]
+        for producer in self._producers:
+            producer.line("flows")
+        self.flow(20)
+
+    def _consumer(self, name: str, path: Path) -> Program:
+        options = ["--session-timeout", 3, "--prefetch", 50]
+        program = self.cluster.programs.worker(name, "consume", self.cluster.brokers, self.topic, name, path, *options)
+        program.line("ready")
+        return program
+
+    def _producer(self, number: int, interval: float) -> Program:
+        arguments = [self.cluster.brokers, self.topic, number, KEYS, "--interval", interval]
+        return self.cluster.programs.start(f"producer {number}", "-m", "tests.system.cluster_workers", *arguments)
+
+    def flow(self, count: int = 200) -> None:
+        """Waits until so many more messages are acknowledged: there is service (again)."""
+        before = self._acknowledged()
+        eventually(lambda: self._acknowledged() >= before + count, f"{count} more messages of {self.topic} are acknowledged", SLOW)
+
+    def _acknowledged(self) -> int:
+        return sum(path.read_bytes().count(b" ack\n") for path in self._diaries.values() if path.exists())
+
+    def finish(self) -> Outcome:
+        """Lets producers end and consumers settle everything. Everything sent must be confirmed and settled, once, in order, by one holder at a time."""
+        for producer in self._producers:
+            assert producer.stop(SLOW * 2) == 0, producer.errors
+        ended = [json_lines(producer)[-1] for producer in self._producers]
+        assert [line["failures"] for line in ended] == [[]] * len(ended)
+        expected = {f"{number}:{index}" for number, line in enumerate(ended) for index in range(line["sent"])}
+        with Admin(self.cluster.brokers) as admin:
+            self._wait_settled(admin)
+        for program in self._consumers.values():
+            assert program.stop() == 0, program.errors
+            assert "Traceback" not in program.errors, program.errors
+        deliveries = [delivery for path in self._diaries.values() for delivery in read_diary(path)]
+        verdict = judge(expected, deliveries, {}, broker_was_gone=True)
+        assert [*verdict.violations, *produced_out_of_order(deliveries)] == []
+        assert verdict.settled == len(expected)
+        return Outcome(verdict, len(expected), max(line["longest"] for line in ended), deliveries)
+
+    def _wait_settled(self, admin: Admin) -> None:
+        said: list[object] = []
+
+        def is_settled() -> bool:
+            said.clear()
+            try:
+                said.append(admin.lag(self.topic, GROUP))
+                return admin.lag(self.topic, GROUP).lag == 0
+            except ZmqmqError as error:
+                said.append(error)
+                return False
+
+        try:
+            eventually(is_settled, f"the consumers settle all of {self.topic}", SLOW)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {said}; {admin.explain(self.topic, GROUP)}; {self.cluster.report()}") from error
+
+
+def produced_out_of_order(deliveries: Iterable[Delivery]) -> list[str]:
+    """One producer's messages of one key lie in the order in which it sent them."""
+    lines: dict[tuple[str, str], list[tuple[int, int, int]]] = defaultdict(list)
+    for partition, offset, key, value in {(*one.place, one.key, one.value) for one in deliveries}:
+        producer, index = value.split(":")
+        lines[producer, key].append((partition, offset, int(index)))
+    found: list[str] = []
+    for (producer, key), places in lines.items():
+        places.sort()
+        wrong = [f"producer {producer}, {key}: {b} lies behind {a}" for a, b in zip(places, places[1:], strict=False) if b[2] <= a[2] or b[0] != a[0]]
+        found += wrong[:3]
+    return found
