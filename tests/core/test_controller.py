@@ -173,7 +173,7 @@ def test_a_leader_that_gave_up_is_followed_by_another() -> None:
     cluster = SmallCluster(partitions=1)
     cluster.write(release(cluster.place()))
     cluster.settle()
-    assert (cluster.place().leader, cluster.place().epoch) == (cluster.place().replicas[0], 3)
+    assert (cluster.place().leader, cluster.place().epoch) == (cluster.place().replicas[1], 3)
 
 
 @pytest.mark.parametrize("partitions", [333, 1000])

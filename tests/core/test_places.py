@@ -185,3 +185,15 @@ def test_a_move_changes_nothing_but_its_goal_until_it_ends(case: tuple[Place, in
         ended = end_move(moving, needed)
         assert ended.replicas == goal and ended.leader in goal and ended.epoch == place.epoch + 1
         assert {member.broker for member in (*ended.isr, *ended.elr)} <= set(goal)
+
+
+def test_a_weary_leader_lets_an_eligible_replica_try_although_it_is_in_sync_itself() -> None:
+    place = release(Place(replicas=["a", "b", "c"], leader="a", leader_be=A.be, epoch=3, isr=[A], elr=[B, C]))
+    assert place.leader == "" and place.weary == "a"
+    elected = elect(place, alive(A, B, C), 2)
+    assert (elected.leader, elected.isr, elected.elr, elected.weary) == ("b", [B], [A, C], "")
+
+
+def test_a_weary_leader_leads_again_if_nobody_else_can() -> None:
+    place = release(Place(replicas=["a", "b", "c"], leader="a", leader_be=A.be, epoch=3, isr=[A], elr=[B, C]))
+    assert elect(place, alive(A), 2).leader == "a"

@@ -22,7 +22,9 @@ from zmqmq.core.tree import Answer, Change, Changed, Check, Missing, Node, Outle
 RELEASE_WAIT = 2.0
 """Seconds that a leader waits for everything to be committed before it hands over all the same."""
 ALONE_MAX = 5.0
-"""Seconds without enough in-sync replicas after which a leader lets another eligible replica try."""
+"""Seconds without enough in-sync replicas after which a leader lets another eligible replica try; doubled after each time."""
+ALONE_LONGEST = 80.0
+"""Seconds beyond which that does not grow."""
 
 
 class Agreements:
@@ -53,6 +55,7 @@ class Agreements:
         self._sent: dict[Key, int] = {}
         """Hand-overs that are out, and the epoch that they end."""
         self._alone: dict[Key, float] = {}
+        self._patience: dict[Key, float] = {}
         self._unknown: dict[Key, Callable[[], None]] = {}
         """What nobody could tell yet, with what to do then."""
 
@@ -199,12 +202,16 @@ class Agreements:
         leader, key = replica.leader, replica.key
         if leader is None or len(leader.isr) >= leader.needed:
             self._alone.pop(key, None)
+            if leader is not None:
+                self._patience.pop(key, None)
             return
         since = self._alone.setdefault(key, self.context.now)
         eligible = [member for member in replica.place.elr if (life := view.lives(member.broker)) is not None and life.storage == member.storage]
-        if self.context.now - since < ALONE_MAX or not eligible or leader.pending is not None or self._sent.get(key) == replica.epoch:
+        patience = self._patience.get(key, ALONE_MAX)
+        if self.context.now - since < patience or not eligible or leader.pending is not None or self._sent.get(key) == replica.epoch:
             return
         self._alone[key] = self.context.now
+        self._patience[key] = min(2 * patience, ALONE_LONGEST)
         self._write(replica, release(replica.place), [])
 
 

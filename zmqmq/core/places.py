@@ -40,6 +40,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     removing: list[str] = []
     target: str = ""
     """Who the leader is asked to hand over to."""
+    weary: str = ""
+    """Who has given up leading because it could not reach enough of the others: another one shall try first."""
     nonce: str = ""
     """Names the write, so that its author can tell after a lost answer whether it succeeded."""
 
@@ -74,26 +76,31 @@ def elect(place: Place, lives: Callable[[str], Member | None], needed: int, avoi
     """A new leader, or none: the epoch grows.
 
     `lives` gives a broker's present registration (None: not registered or its store is not to be trusted). Candidates are in-sync members
-    whose registration is still the same one; while too few are in sync also eligible ones on the same store, which then are
-    in sync alone. Brokers in `avoid` (draining ones) lead only if nobody else can. Preferred is the order of `replicas`."""
-    avoided = set(avoid)
+    whose registration is still the same one; while too few are in sync also eligible ones on the same store, which then are in sync
+    alone: both are complete, since nothing has been committed without them. Brokers in `avoid` (draining ones) lead only if nobody else can;
+    so does one that is weary, even if it is the only one in sync. Preferred is the order of `replicas`."""
+    avoided = {*avoid, place.weary}
     order = {broker: rank for rank, broker in enumerate(place.replicas)}
 
-    def rank(broker: str) -> tuple[bool, int]:
-        return broker in avoided, order.get(broker, len(order))
+    def rank(member: Member) -> tuple[bool, int]:
+        return member.broker in avoided, order.get(member.broker, len(order))
 
     alive = [member for member in place.isr if lives(member.broker) == member]
-    if alive:
-        best = min(alive, key=lambda member: rank(member.broker))
-        return replace(place, leader=best.broker, leader_be=best.be, epoch=place.epoch + 1, target="")
+    eligible: list[Member] = []
     if len(place.isr) < needed:
         eligible = [life for member in place.elr if (life := lives(member.broker)) is not None and life.storage == member.storage]
-        if eligible:
-            best = min(eligible, key=lambda member: rank(member.broker))
-            others = {member.broker: member for member in [*place.elr, *place.isr] if member.broker != best.broker}
-            elr = [] if needed <= 1 else [others[name] for name in sorted(others)]
-            return replace(place, leader=best.broker, leader_be=best.be, epoch=place.epoch + 1, isr=[best], elr=elr, target="")
+    if alive and not (eligible and all(member.broker == place.weary for member in alive)):
+        return _led_by(place, min(alive, key=rank))
+    if eligible:
+        best = min(eligible, key=rank)
+        others = {member.broker: member for member in [*place.elr, *place.isr] if member.broker != best.broker}
+        elr = [] if needed <= 1 else [others[name] for name in sorted(others)]
+        return replace(_led_by(place, best), isr=[best], elr=elr)
     return replace(place, leader="", leader_be=0, epoch=place.epoch + 1, target="")
+
+
+def _led_by(place: Place, member: Member) -> Place:
+    return replace(place, leader=member.broker, leader_be=member.be, epoch=place.epoch + 1, target="", weary="")
 
 
 def fence(place: Place, broker: str, lives: Callable[[str], Member | None], needed: int, avoid: Iterable[str] = ()) -> Place:
@@ -108,14 +115,14 @@ def fence(place: Place, broker: str, lives: Callable[[str], Member | None], need
 
 
 def release(place: Place) -> Place:
-    """The leader gives up without naming a successor; the cluster leader elects one."""
-    return replace(place, leader="", leader_be=0, epoch=place.epoch + 1, target="")
+    """The leader gives up because it cannot reach enough of the others; the cluster leader elects another one if there is one."""
+    return replace(place, leader="", leader_be=0, epoch=place.epoch + 1, target="", weary=place.leader)
 
 
 def hand_over(place: Place, successor: Member) -> Place:
     """The leader names its successor, an in-sync member."""
     assert successor in place.isr, "only a replica that is in sync may lead"
-    return replace(place, leader=successor.broker, leader_be=successor.be, epoch=place.epoch + 1, target="")
+    return _led_by(place, successor)
 
 
 def begin_move(place: Place, replicas: list[str]) -> Place:
