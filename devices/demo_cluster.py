@@ -104,7 +104,8 @@ class Demo:
         return leaders[self.topics[0]]
 
     def _leaders(self, admin: Admin) -> dict[str, str]:
-        return {topic: admin.topic(topic).partitions[0].leader for topic in self.topics}
+        leaders = {place.topic: place.leader for place in admin.cluster().places}
+        return {topic: leaders.get(topic, "") for topic in self.topics}
 
     def _start_devices(self) -> None:
         brokers = ["--brokers", ",".join(self._brokers.endpoints)]
@@ -119,7 +120,7 @@ class Demo:
 
     def _heal(self, admin: Admin) -> None:
         def is_whole() -> bool:
-            return all(len(part.in_sync) == len(NAMES) for topic in self.topics for part in admin.topic(topic).partitions)
+            return all(len(place.in_sync) == len(NAMES) for place in admin.cluster().places)
 
         try:
             self._wait(is_whole, HEAL_SECONDS, "every replica is in sync")

@@ -52,3 +52,16 @@ def test_a_directory_that_others_can_enter_is_a_warning(zmqmq: Command, tmp_path
     ran = zmqmq("doctor", "--data", str(tmp_path))
     assert ran.code == exits.OK
     assert "chmod 700" in ran.out
+
+
+def test_zookeeper_servers_that_cannot_be_reached_are_named_and_most_of_them_are_a_problem(zmqmq: Command, tmp_path: Path) -> None:
+    import socket
+
+    settings = tmp_path / "broker.yaml"
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        here = [f"127.0.0.1:{server.getsockname()[1]}" for server in (one, two)]
+        for hosts, code, verdict in (([*here, "127.0.0.1:1"], exits.OK, "warning"), (["127.0.0.1:1", "127.0.0.1:2", here[0]], exits.FAILED, "problem")):
+            settings.write_text(f"zookeeper:\n  hosts: {hosts}\n")
+            ran = zmqmq("doctor", "--broker-config", str(settings), "--json")
+            found = {entry["check"]: entry["verdict"] for entry in ran.document}
+            assert (ran.code, found["zookeeper 127.0.0.1:1"], found[f"zookeeper {here[0]}"]) == (code, verdict, "ok")

@@ -29,7 +29,7 @@ def doctor(
     """Checks software, addresses, ports, protocol versions, clocks, the data directory and the disk."""
     reached = [check_broker(address, timeout) for address in link.brokers]
     checks = [*check_software(), *(check for answers in reached for check in answers)]
-    checks += [*check_settings(broker_config), *check_data(_directory(data, broker_config))]
+    checks += [*check_settings(broker_config, timeout), *check_data(_directory(data, broker_config))]
     if link.json:
         emit([{"check": check.name, "verdict": check.verdict.value, "found": check.found, "hint": check.hint} for check in checks])
     else:

@@ -10,6 +10,7 @@ import sqlite3
 import stat
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -129,13 +130,26 @@ def _welcomed(address: str, welcome: Welcome, now: float, timeout: float) -> lis
     return [Check(f"protocol {address}", Verdict.OK, f"version {welcome.version}, broker {welcome.broker_id}, {welcome.software}"), clock, wake]
 
 
-def check_settings(path: str | None) -> list[Check]:
-    """Whether a broker started here would accept its settings."""
+def check_settings(path: str | None, timeout: float) -> list[Check]:
+    """Whether a broker started here would accept its settings, and find the ensemble of its cluster."""
     try:
         config = load_broker(path)
     except ConfigError as error:
         return [Check("settings", Verdict.PROBLEM, error.message, error.hint)]
-    return [Check("settings", Verdict.OK, f"{config.broker_id} on {config.bind}, wake-ups on {config.wake_bind_endpoint}, clients are told {config.endpoint}")]
+    found = f"{config.broker_id} on {config.bind}, wake-ups on {config.wake_bind_endpoint}, clients are told {config.endpoint}"
+    return [Check("settings", Verdict.OK, found), *(check_zookeeper(config.zookeeper.host_list, timeout) if config.zookeeper else [])]
+
+
+def check_zookeeper(hosts: Sequence[str], timeout: float) -> list[Check]:
+    """Whether the servers can be reached: a warning for each that cannot, a problem if that is the majority."""
+    checks = []
+    for address in hosts:
+        host, _, port = address.rpartition(":")
+        checks.append(_connect(f"zookeeper {address}", host, int(port), timeout))
+    bad = [check for check in checks if check.verdict is Verdict.PROBLEM]
+    if bad and 2 * len(bad) < len(checks):
+        return [check._replace(verdict=Verdict.WARNING, hint="the others are enough; see why this one is down") if check in bad else check for check in checks]
+    return [check._replace(hint="start ZooKeeper there, or correct zookeeper.hosts; brokers agree through it") if check in bad else check for check in checks]
 
 
 def check_data(chosen: tuple[str, bool]) -> list[Check]:
