@@ -78,6 +78,8 @@ class Cluster:
         self.desk = ClusterDesk(self, membership.default_replicas)
         self.moving_in = MovingIn(self)
         self.retiring = False
+        self.when_written: list[Callable[[], None]] = []
+        """Called once this turn is on disk, whether this broker may speak or not."""
         self._names = 0
         self._next_sweep = 0.0
         self._peers: dict[str, str] | None = None
@@ -236,6 +238,9 @@ class Cluster:
     def persisted(self, copies: dict[Partition, None], now: float) -> dict[Partition, None]:
         """This turn is on disk, for partitions that are not open for clients; gives those that wait for the lease to open."""
         waiting: dict[Partition, None] = {}
+        calls, self.when_written = self.when_written, []
+        for call in calls:
+            call()
         for partition in copies:
             replica = self.roles.of(partition)
             if replica is None:

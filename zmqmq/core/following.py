@@ -61,7 +61,7 @@ class Following:
         self._cluster.context.note("old copy", effect="this data directory was restored from an old copy; it is brought up to date before it is trusted")
         self._cluster.context.writes.append(RenewStorageId(fresh))
         self._cluster.registrar.renewing()
-        self._cluster.context.after_turn.append(lambda: self._cluster.registrar.renewed(fresh))
+        self._cluster.when_written.append(lambda: self._cluster.registrar.renewed(fresh))
 
     # --- following the cluster -------------------------------------------------------------------------------------
 

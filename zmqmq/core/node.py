@@ -19,11 +19,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from zmqmq.core import admin_commands as admin
 from zmqmq.core.administration import Administration
 from zmqmq.core.catalogue import Catalogue
 from zmqmq.core.cluster import Cluster, Membership
-from zmqmq.core.commands import Beacon, Command, Describe, Farewell, Goodbye, Hello, Ping, Produce, Pull, Recalled, Settle, Subscribe, WhoAreYou
+from zmqmq.core.commands import Beacon, Command, Farewell, Hello, Recalled, WhoAreYou
 from zmqmq.core.consumers import Consumers
 from zmqmq.core.context import Context, NodeSettings
 from zmqmq.core.greeting import Greeting
@@ -32,10 +31,11 @@ from zmqmq.core.intake import DISK_FULL, DISK_FULL_HINT, Intake
 from zmqmq.core.overview import Figures, Overview
 from zmqmq.core.partition import Partition
 from zmqmq.core.peer_commands import AskSnapshot, Fetch
+from zmqmq.core.routes import routes
 from zmqmq.core.sessions import Session
 from zmqmq.core.tree import Event, Request
 from zmqmq.core.writes import AppendDelayed, AppendMessages, AppendOperation, Reader, Write
-from zmqmq.errors import ClusterMismatch, NotLeader, StorageFull, UnknownTopic, ZmqmqError
+from zmqmq.errors import ClusterMismatch, StorageFull, ZmqmqError
 
 Handler = Callable[[Session, Any], None]
 
@@ -75,67 +75,10 @@ class Node:
         self._copying: dict[Partition, None] = {}
         self._carried: list[Write] = []
         self._unfinished = False
-        self._handlers: dict[type[Any], Handler] = self._route()
+        self._handlers = routes(self)
 
     def _join(self, membership: Membership) -> Cluster:
         return Cluster(self.context, self.catalogue, self.housekeeping, self.administration.drop_topic, membership)
-
-    def _route(self) -> dict[type[Any], Handler]:
-        """Which desk handles which command. What only asks waits for the end of the turn."""
-        changes: dict[type[Any], Handler] = {
-            Ping: self.greeting.ping,
-            Goodbye: self.greeting.goodbye,
-            Describe: self.intake.describe,
-            Produce: self.intake.produce,
-            Subscribe: self.consumers.subscribe,
-            Pull: self.consumers.pull,
-            Settle: self.consumers.settle,
-            admin.CreateTopic: self.administration.create_topic,
-            admin.AlterTopic: self.administration.alter_topic,
-            admin.DeleteTopic: self.administration.delete_topic,
-            admin.DeleteGroup: self.administration.delete_group,
-            admin.Seek: self.administration.seek,
-            admin.Replay: self.administration.replay,
-            admin.Purge: self.administration.purge,
-        }
-        asks: dict[type[Any], Handler] = {
-            admin.ListTopics: self.overview.list_topics,
-            admin.DescribePartitions: self.overview.describe_partitions,
-            admin.ListGroups: self.overview.list_groups,
-            admin.AskLag: self.overview.lag,
-            admin.ListDead: self.overview.list_dead,
-            admin.AskExplain: self.overview.explain,
-            admin.AskStatus: self.overview.status,
-            admin.ListBrokers: self.overview.brokers,
-        }
-        together = changes | {kind: self._later(handler) for kind, handler in asks.items()}
-        if self.cluster is None:
-            return together
-        elsewhere = {kind: self._perhaps_elsewhere(together[kind]) for kind in (Produce, Subscribe)}
-        return together | elsewhere | self.cluster.desk.handlers(self._later)
-
-    def _perhaps_elsewhere(self, handler: Handler) -> Handler:
-        """What is unknown on one broker may be known to its cluster: whoever was sent here asks again where it belongs."""
-
-        def handle(session: Session, command: Any) -> None:
-            try:
-                handler(session, command)
-            except UnknownTopic as error:
-                raise NotLeader(error.message, hint="describe the topic again", topic=command.topic) from error
-
-        return handle
-
-    def _later(self, handler: Handler) -> Handler:
-        def wait(session: Session, command: Any) -> None:
-            def answer() -> None:
-                try:
-                    handler(session, command)
-                except ZmqmqError as error:
-                    self.context.refuse(session.address, command.id, error)
-
-            self.context.after_turn.append(answer)
-
-        return wait
 
     # --- a turn ----------------------------------------------------------------------------------------------------
 
@@ -279,6 +222,7 @@ class Node:
             self._copying = self.cluster.persisted(self._copying, now)
             if not self.cluster.may_serve(now):
                 self.cluster.speak()
+                self._answer()  # what only asks; nothing is confirmed or delivered
                 return
         committing, self._committing = self._committing, {}
         committing.update(context.opened)
@@ -292,13 +236,16 @@ class Node:
             self.cluster.speak()
         self.housekeeping.write_down()
         self.housekeeping.delete()
-        calls, context.after_turn = context.after_turn, []
-        for call in calls:
-            call()
+        self._answer()
         self._unfinished = self.consumers.serve()
         self.consumers.announce([*committing, *(partition for partition in context.touched if partition not in committing)])
         self.housekeeping.reschedule([*committing, *context.touched])
         context.touched.update((partition, None) for partition in committing if partition.writes)  # applied operations change tables
+
+    def _answer(self) -> None:
+        calls, self.context.after_turn = self.context.after_turn, []
+        for call in calls:
+            call()
 
     def _tell_recalls(self, partition: Partition) -> None:
         recalls, partition.recalls = partition.recalls, []
@@ -323,7 +270,8 @@ class Node:
     def deadline(self) -> float:
         """Monotonic time of the next turn at the latest."""
         context = self.context
-        if self._unfinished or context.after_turn or context.writes or context.touched:
+        serves = self.cluster is None or self.cluster.may_serve(context.now)
+        if context.after_turn or context.writes or context.touched or (self._unfinished and serves):
             return context.now
         deadline = self.housekeeping.deadline()
         return deadline if self.cluster is None else min(deadline, self.cluster.deadline())
