@@ -18,10 +18,10 @@ class Brokers:
         """`zookeeper`: the servers, with commas between them. Nothing is started yet."""
         self._directory, self._zookeeper, self._lines = directory, zookeeper, lines
         self._ports: dict[str, int] = {}
-        for name in NAMES:
-            while (port := free_ports()) in self._ports.values() or port - 1 in self._ports.values() or port + 1 in self._ports.values():
-                continue
-            self._ports[name] = port
+        while len(self._ports) < len(NAMES):
+            port = free_ports()
+            if all(abs(port - taken) > 1 for taken in self._ports.values()):
+                self._ports[NAMES[len(self._ports)]] = port
         self.running: dict[str, Child] = {}
 
     @property
