@@ -67,10 +67,10 @@ class Node:
         self.consumers = Consumers(self.context, self.catalogue)
         self.intake = Intake(self.context, self.catalogue)
         self.administration = Administration(self.context, self.catalogue, self.consumers)
-        self.overview = Overview(self.context, self.catalogue, self.consumers)
         self.housekeeping = Housekeeping(self.context, self.catalogue, self.consumers)
-        self.greeting = Greeting(self.context, self.consumers, lambda: self.overview.figures.loop_lag)
         self.cluster = self._join(membership) if membership is not None else None
+        self.overview = Overview(self.context, self.catalogue, self.consumers, self.cluster)
+        self.greeting = Greeting(self.context, self.consumers, lambda: self.overview.figures.loop_lag)
         self._committing: dict[Partition, None] = {}
         self._copying: dict[Partition, None] = {}
         self._carried: list[Write] = []
@@ -261,11 +261,20 @@ class Node:
         questions, requests = self.cluster.take_output() if self.cluster is not None else ((), ())
         peers = self.cluster.take_peers() if self.cluster is not None else None
         if self.cluster is not None and not self.cluster.may_serve(context.now):
-            context.publishes = []  # a beacon says "I serve": whoever misses it looks elsewhere
+            self._hush()
         silent = self.cluster.take_silent() if self.cluster is not None else ()
         output = Output(context.sends, context.publishes, context.events, questions, requests, peers, silent)
         context.sends, context.publishes, context.events = [], [], []
         return output
+
+    def _hush(self) -> None:
+        """Without a lease nothing may make a consumer believe that what it holds is still its own: whatever it hears from its leader prolongs its
+        session, and the next leader waits for it no longer than a session lasts. A beacon says "I serve": whoever misses it looks elsewhere."""
+        context = self.context
+        context.publishes = []
+        context.sends = [
+            (address, command) for address, command in context.sends if (session := context.sessions.at(address)) is None or not session.queues
+        ]
 
     def deadline(self) -> float:
         """Monotonic time of the next turn at the latest."""
