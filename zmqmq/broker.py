@@ -96,6 +96,8 @@ class Broker:
     def open(self) -> None:
         """Takes over what is stored; when this returns, the first turn is on disk and clients are answered."""
         self._set_full(not self.storage.has_room())
+        if self.tree is None and self.storage.identity.copied:
+            self.log.warning("copy", effect="the data directory was copied while a broker used it; what was confirmed after that is not in it")
         self.clock.not_before(self.storage.reader.last_time())
         if self.tree is not None:
             self.tree.start(self.transport.wake)

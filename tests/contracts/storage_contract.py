@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,26 @@ class Stores:
     def reopen(self, store: Any) -> Any:
         store.close()
         return self.open()
+
+    def crash(self, store: Any) -> None:
+        """The broker is gone without having closed its store."""
+        if self.kind == "memory":
+            store.crash()
+        else:
+            store._connection.close()
+            store._directory.close()
+            store._closed = True
+
+    def copy(self) -> None:
+        """A copy takes the place of the data directory, which nobody has open."""
+        if self.kind == "memory":
+            self._disk.file += 1
+            return
+        data = self._directory / "data"
+        shutil.copytree(data, self._directory / "copy")
+        shutil.rmtree(data)
+        shutil.copytree(self._directory / "copy", data)
+        shutil.rmtree(self._directory / "copy")
 
     def close(self) -> None:
         for store in self._open:

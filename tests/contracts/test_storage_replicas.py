@@ -282,7 +282,32 @@ def test_a_store_may_take_another_identity_and_cluster(shelf: Stores, store: Any
     store.commit([w.RenewStorageId("new"), w.PutClusterId("mine")])
     assert (store.storage_id, store.cluster_id, store.identity) == ("new", "mine", before._replace(storage_id="new", cluster_id="mine"))
     again = shelf.reopen(store).identity
-    assert again == ("new", "mine", before.incarnation + 1, True, 0)
+    assert again == ("new", "mine", before.incarnation + 1, True, 0, False)
+
+
+def test_a_copy_of_a_store_in_use_is_known_until_it_has_an_identity_of_its_own(shelf: Stores, store: Any) -> None:
+    assert not store.identity.copied
+    shelf.crash(store)
+    shelf.copy()
+    copy = shelf.open()
+    assert copy.identity.copied
+    again = shelf.reopen(copy)
+    assert again.identity.copied
+    again.commit([w.RenewStorageId("new")])
+    assert not again.identity.copied
+    shelf.crash(again)
+    assert not shelf.open().identity.copied
+
+
+def test_a_store_that_was_closed_and_moved_is_no_copy(shelf: Stores, store: Any) -> None:
+    store.close()
+    shelf.copy()
+    assert not shelf.open().identity.copied
+
+
+def test_a_store_that_was_not_closed_and_stays_where_it_is_is_no_copy(shelf: Stores, store: Any) -> None:
+    shelf.crash(store)
+    assert not shelf.open().identity.copied
 
 
 def test_a_store_has_data_as_soon_as_it_has_a_topic(shelf: Stores) -> None:

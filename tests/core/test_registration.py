@@ -102,6 +102,17 @@ def test_an_old_copy_gets_a_new_identity_before_it_registers(tree: SmallTree, in
     assert tree.nodes[layout.epoch_path("a")].data == encode(BrokerEpoch("s9", incarnation))
 
 
+def test_a_copied_store_gets_a_new_identity_before_it_registers_whatever_the_tree_remembers(tree: SmallTree) -> None:
+    copy = Broker(tree, settings(copied=True, has_data=True))
+    copy.connect(1)
+    assert copy.registrar.needs_new_storage_id
+    assert copy.registrar.me is None
+    copy.registrar.renewing()
+    copy.registrar.renewed("s9")
+    copy.wait(0)
+    assert copy.registrar.me == Member("a", 1, "s9")
+
+
 def test_an_old_copy_does_not_push_aside_the_original_that_lives(tree: SmallTree) -> None:
     original = Broker(tree, settings(incarnation=5))
     original.connect(1)

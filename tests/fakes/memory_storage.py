@@ -37,6 +37,12 @@ class MemoryDisk:
     """The next commit fails and its outcome is unknown."""
     locked: bool = False
     clean: bool = True
+    file: int = 1
+    """Another number: what is here was copied from elsewhere."""
+    opened_as: int = 0
+    """The file's number at the last opening, 0 before the first."""
+    copied: bool = False
+    """It was copied while it was in use, and has no identity of its own yet."""
 
 
 class MemoryStorage:
@@ -44,7 +50,7 @@ class MemoryStorage:
 
     def __init__(self, disk: MemoryDisk) -> None:
         self.disk = disk
-        self.identity = Identity(disk.storage_id, disk.cluster_id, disk.incarnation, disk.clean, disk.session)
+        self.identity = Identity(disk.storage_id, disk.cluster_id, disk.incarnation, disk.clean, disk.session, disk.copied)
         self.reader = self
         self.commits = 0
         self._failed = False
@@ -56,7 +62,9 @@ class MemoryStorage:
             raise StorageLocked("another broker uses the data directory")
         disk.locked = True
         disk.incarnation += 1
-        store, disk.clean = cls(disk), False
+        disk.copied = disk.copied or (not disk.clean and disk.opened_as not in (0, disk.file))
+        store = cls(disk)
+        disk.clean, disk.opened_as = False, disk.file
         return store
 
     @property
@@ -232,8 +240,8 @@ class MemoryStorage:
         self.identity = self.identity._replace(session=write.session)
 
     def _RenewStorageId(self, write: w.RenewStorageId) -> None:
-        self.disk.storage_id = write.storage_id
-        self.identity = self.identity._replace(storage_id=write.storage_id)
+        self.disk.storage_id, self.disk.copied = write.storage_id, False
+        self.identity = self.identity._replace(storage_id=write.storage_id, copied=False)
 
     def _PutClusterId(self, write: w.PutClusterId) -> None:
         self.disk.cluster_id = write.cluster_id

@@ -44,6 +44,8 @@ class Membership(msgspec.Struct, frozen=True, kw_only=True):
     storage_id: str
     previous_session: int = 0
     """Coordination session of the last life on this store."""
+    copied: bool = False
+    """The store was copied while a broker used it: it is not to be trusted until it is caught up."""
     has_data: bool = False
     rack: str = ""
     session_timeout: float = 4.0
@@ -93,6 +95,7 @@ class Cluster:
             storage_id=membership.storage_id,
             cluster_id=settings.cluster_id,
             has_data=membership.has_data,
+            copied=membership.copied,
             previous_session=membership.previous_session,
             endpoint=settings.endpoint,
             wake_endpoint=settings.wake_endpoint,

@@ -280,7 +280,7 @@ class Registrar:
 
     def _judge(self, epoch: Node, shown: Answer, beat: Answer) -> None:
         last = decode(layout.epoch_path(self.settings.broker_id), epoch.data, BrokerEpoch)
-        if isinstance(last, BrokerEpoch) and self._papers.is_old_copy(last):
+        if self._papers.must_renew or (isinstance(last, BrokerEpoch) and self._papers.is_old_copy(last)):
             self.needs_new_storage_id = not self._renewing
             self.reason = "the store is an old copy"
             return

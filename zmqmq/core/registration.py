@@ -33,6 +33,8 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
     """The store holds topics: it cannot change over to another cluster."""
     previous_session: int = 0
     """Session of the last life on this store; 0 if there was none."""
+    copied: bool = False
+    """The store was copied while a broker used it: nobody knows what it has promised since, so it needs a new identity."""
     endpoint: str
     wake_endpoint: str = ""
     rack: str = ""
@@ -48,13 +50,15 @@ class Papers:
         self.storage_id = settings.storage_id
         self.attempted = False
         """A registration of this incarnation may be in the tree."""
+        self.must_renew = settings.copied
+        """No registration under the identity that the store has now."""
         self._settings = settings
         self._sessions: deque[int] = deque([settings.previous_session], maxlen=SESSIONS_MAX)
 
     def renew(self, storage_id: str) -> None:
         """The store has a new identity; that whose copy it is may be alive, so no earlier registration is one of its own."""
         self.storage_id = storage_id
-        self.attempted = False
+        self.attempted = self.must_renew = False
         self._sessions.clear()
 
     def add_session(self, session: int) -> None:

@@ -65,6 +65,7 @@ def membership(config: BrokerConfig, storage: Storage) -> Membership:
     return Membership(
         storage_id=storage.storage_id,
         previous_session=storage.identity.session,
+        copied=storage.identity.copied,
         has_data=storage.has_data,
         rack=config.rack,
         session_timeout=zookeeper.session_timeout_seconds,

@@ -27,6 +27,7 @@ from zmqmq.errors import StorageFailed, StorageFull
 from zmqmq.shell.checkpointing import Checkpointer
 from zmqmq.shell.data_directory import DataDirectory, size_of
 from zmqmq.shell.disk_room import DiskRoom
+from zmqmq.shell.file_birth import FileBirth
 from zmqmq.shell.log_tables import quoted
 from zmqmq.shell.reading import SqliteReader
 from zmqmq.shell.schema import connect, prepare
@@ -49,6 +50,9 @@ class Identity(NamedTuple):
     """The last broker closed it properly."""
     session: int = 0
     """The coordination session of the life that last had one; 0: none ever had."""
+    copied: bool = False
+    """The database is another file than at the last opening, and nobody had closed it properly: it was copied while a broker used it. Stays so until
+    the store gets another storage id."""
 
 
 class Storage:
@@ -90,7 +94,7 @@ class Storage:
     def _start(self, database: Database) -> None:
         self._room.claim(new=size_of(self._directory.database) == 0)
         self._with_ballast(lambda: prepare(database, self._directory.database))
-        self.identity = self._with_ballast(lambda: _identify(database))
+        self.identity = self._with_ballast(lambda: _identify(database, FileBirth.of(self._directory.database)))
         if not self.identity.clean:
             _check(self._connection, self._directory.database)
         self._writer.reload()
@@ -151,7 +155,9 @@ class Storage:
 
     def _learn_identity(self) -> None:
         known = _meta(self._connection)
-        self.identity = self.identity._replace(storage_id=known["storage_id"], cluster_id=known["cluster_id"], session=int(known.get("session", 0)))
+        self.identity = self.identity._replace(
+            storage_id=known["storage_id"], cluster_id=known["cluster_id"], session=int(known.get("session", 0)), copied=known.get("copied") == "1"
+        )
         self._writer.identity_changed = False
 
     def _roll_back(self) -> None:
@@ -241,8 +247,8 @@ class Storage:
         self._directory.close()
 
 
-def _identify(database: Database) -> Identity:
-    """Reads who the store is and notes durably that it was opened once more."""
+def _identify(database: Database, file: FileBirth) -> Identity:
+    """Reads who the store is and notes durably that it was opened once more, and as which file."""
     connection = database.conn
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -250,12 +256,16 @@ def _identify(database: Database) -> Identity:
         connection.executemany("INSERT OR IGNORE INTO meta (name, value) VALUES (?, ?)", made)
         known = _meta(connection)
         incarnation = int(known["incarnation"]) + 1
-        connection.executemany("UPDATE meta SET value = ? WHERE name = ?", ((str(incarnation), "incarnation"), ("0", "clean")))
+        clean = known["clean"] == "1"
+        moved = not file.is_same(FileBirth.parse(known.get("file", str(file))))
+        copied = known.get("copied") == "1" or (moved and not clean)
+        now = (("incarnation", str(incarnation)), ("clean", "0"), ("file", str(file)), ("copied", str(int(copied))))
+        connection.executemany("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", now)
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-    return Identity(known["storage_id"], known["cluster_id"], incarnation, known["clean"] == "1", int(known.get("session", 0)))
+    return Identity(known["storage_id"], known["cluster_id"], incarnation, clean, int(known.get("session", 0)), copied)
 
 
 def _meta(connection: sqlite3.Connection) -> dict[str, str]:

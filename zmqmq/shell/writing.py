@@ -210,6 +210,7 @@ class Writer:
 
     def renew_storage_id(self, write: w.RenewStorageId) -> None:
         self._put_meta("storage_id", write.storage_id)
+        self._put_meta("copied", "0")
 
     def put_cluster_id(self, write: w.PutClusterId) -> None:
         self._put_meta("cluster_id", write.cluster_id)
