@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from zmqmq.core.administration import Administration
 from zmqmq.core.catalogue import Catalogue
 from zmqmq.core.cluster import Cluster, Membership
-from zmqmq.core.commands import Beacon, Command, Farewell, Hello, Recalled, WhoAreYou
+from zmqmq.core.commands import Beacon, Command, Farewell, Hello, Pong, Recalled, WhoAreYou
 from zmqmq.core.consumers import Consumers
 from zmqmq.core.context import Context, NodeSettings
 from zmqmq.core.greeting import Greeting
@@ -273,7 +273,9 @@ class Node:
         context = self.context
         context.publishes = []
         context.sends = [
-            (address, command) for address, command in context.sends if (session := context.sessions.at(address)) is None or not session.queues
+            (address, command)
+            for address, command in context.sends
+            if not isinstance(command, Pong) and ((session := context.sessions.at(address)) is None or not session.queues)
         ]
 
     def deadline(self) -> float:
