@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.acts import Consumer, Producer, queue_of
+from tests.core.acts import Consumer, Producer, partition_of, queue_of
 from tests.core.world import World
-from zmqmq.core.commands import Goodbye, Hello, Pull
+from zmqmq.core.commands import Goodbye, Hello, Pull, Subscribed
 from zmqmq.core.names import NAME_LENGTH_MAX
 from zmqmq.core.sessions import Session, SessionTable
 from zmqmq.errors import InvalidName, Overloaded
@@ -108,3 +108,35 @@ def test_a_consumer_that_leaves_in_the_turn_in_which_it_joined_leaves_nothing_be
     assert (hub.subscribers, hub.sleepers, queue.state.members, queue.book.holders) == ({}, {}, {}, {})
     producer.send(b"x")
     assert Consumer(world, "patient").values() == [b"x"]
+
+
+def test_who_comes_back_while_its_goodbye_is_not_committed_has_a_session_that_stays() -> None:
+    world = World()
+    producer, consumer = Producer(world), Consumer(world, "c")
+    producer.send(b"x")
+    partition = partition_of(world)
+    end = partition.log.committed
+    partition.log.agree = lambda durable: end
+    world.turn((consumer.address, Goodbye(world.next_id())))
+    assert world.take(consumer.address) == [], "the farewell waits for the commit"
+    again = world.connect("c", epoch=9)
+    world.turn((again, world.subscribe(again)))
+    partition.log.agree = lambda durable: durable
+    world.node.context.touch(partition)
+    world.turn()
+    assert [type(answer) for answer in world.take(again)] == [Subscribed], "no farewell that was meant for the earlier life"
+    session = world.node.context.sessions.at(again)
+    assert session is not None and not session.leaving and session.epoch == 9
+    assert queue_of(world).is_member("c")
+    assert [value for lot in world.pull(again) for value in lot.values] == [b"x"]
+
+
+def test_a_repeated_hello_does_not_bring_a_leaving_session_back() -> None:
+    table = SessionTable(10.0, 10)
+    session = opened(table, b"1", hello())
+    session.leaving = True
+    assert opened(table, b"1", hello()) is session and session.leaving
+    later = opened(table, b"2", hello(epoch=2))
+    assert later is not session and not later.leaving
+    table.remove(session)
+    assert table.of("c") is later and table.at(b"2") is later and table.at(b"1") is None

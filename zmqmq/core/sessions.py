@@ -3,7 +3,8 @@
     hello ──► open ──silence longer than session_timeout──► lost (its leases count as failed)
                │ ▲
                │ └──hello of the same client with a higher session epoch: taken over, leases stay
-               └──goodbye──► ended (its leases are released)
+               └──goodbye──► ended (its leases are released); a hello with a higher epoch that comes before the
+                             farewell begins a new life, which the farewell of the old one does not touch
 
 A session is found by the address of its connection. Any frame is a sign of life. After a pause of the broker itself (a stopped
 process, a suspended machine) nobody is blamed: every session gets its time anew.
@@ -95,18 +96,24 @@ class SessionTable:
         if known is None:
             if len(self._by_client) >= self.max_sessions:
                 raise Overloaded(f"the broker has {self.max_sessions} sessions", hint="raise max_sessions or close clients")
-            self.drop_address(address)
-            session = Session(address, hello, self._timeout(hello), now)
-            self._by_client[hello.client_id] = self._by_address[address] = session
-            return session, None
+            return self._begin(address, hello, now), None
         if hello.session_epoch < known.epoch:
             return None, None
         replaced = known.address if known.address != address else None
+        if known.leaving and hello.session_epoch > known.epoch:
+            self.remove(known)
+            return self._begin(address, hello, now), replaced
         self._by_address.pop(known.address, None)
         known.address, known.epoch, known.timeout, known.heard = address, hello.session_epoch, self._timeout(hello), now
         known.pull = None
         self._by_address[address] = known
         return known, replaced
+
+    def _begin(self, address: bytes, hello: Hello, now: float) -> Session:
+        self.drop_address(address)
+        session = Session(address, hello, self._timeout(hello), now)
+        self._by_client[hello.client_id] = self._by_address[address] = session
+        return session
 
     def drop_address(self, address: bytes) -> None:
         """The connection speaks for another client now."""
@@ -117,7 +124,9 @@ class SessionTable:
         return min(max(asked, 0.5), 300.0) if asked > 0 else self.session_timeout
 
     def remove(self, session: Session) -> None:
-        self._by_client.pop(session.client_id, None)
+        """The session has ended; a later one of the same client stays."""
+        if self._by_client.get(session.client_id) is session:
+            del self._by_client[session.client_id]
         if self._by_address.get(session.address) is session:
             del self._by_address[session.address]
 
