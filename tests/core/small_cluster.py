@@ -34,10 +34,10 @@ def a_place(replicas: str, **changes: object) -> Place:
     return Place(replicas=list(replicas), **{**fields, **changes})  # type: ignore[arg-type]
 
 
-def a_view(brokers: Mapping[str, str] | str, places: Sequence[Place], wishes: Mapping[str, WishEntry] | None = None, replicas: int = 3) -> ClusterView:
-    """Brokers (with racks) and the partitions of one topic."""
+def a_view(brokers: Mapping[str, str] | str, places: Sequence[Place], wishes: Mapping[str, WishEntry] | None = None, replicas: int = 0) -> ClusterView:
+    """Brokers (with racks) and the partitions of one topic, which shall have that many replicas (0: no more than they have)."""
     racks = dict.fromkeys(brokers, "") if isinstance(brokers, str) else brokers
-    record = a_topic(max(1, len(places)), replicas)
+    record = a_topic(max(1, len(places)), replicas or min((len(place.replicas) - len(place.removing) for place in places), default=3))
     return ClusterView(
         brokers={broker: a_broker(broker, rack=rack) for broker, rack in racks.items()},
         wishes=wishes or {},

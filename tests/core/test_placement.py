@@ -41,7 +41,7 @@ def carry_out(view: ClusterView, gone: Mapping[str, float] | None = None, now: f
         assert sum(map(is_moving, states)) <= MOVES_MAX
         copied += sum(len(place.adding) for place in states)
         states = [finish(place) for place in states]
-        view = a_view(racks, states, view.wishes)
+        view = a_view(racks, states, view.wishes, view.topics["t"].record.replicas)
     raise AssertionError("it never ends")
 
 
@@ -156,6 +156,42 @@ def test_a_move_towards_a_broker_that_is_to_go_gets_another_goal() -> None:
 def test_partitions_under_move_are_left_alone() -> None:
     place = begin_move(a_place("abc"), ["d", "b", "c"])
     assert plan(a_view("abcde", [place] * MOVES_MAX + placed("abc", 5, 3)), {}, 0.0) == []
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_what_is_missing_is_made_up_for_as_far_as_there_are_brokers_and_nothing_else_is_copied(data: st.DataObject) -> None:
+    brokers = "abcde"[: data.draw(st.integers(1, 5))]
+    replicas = st.lists(st.sampled_from(brokers), min_size=1, max_size=3, unique=True).map("".join)
+    places = [a_place(names) for names in data.draw(st.lists(replicas, min_size=1, max_size=25))]
+    wishes = {name: REMOVED for name in data.draw(st.sets(st.sampled_from(brokers), max_size=1)) if len(brokers) > 3}
+    view, _ = carry_out(a_view(brokers, places, wishes, replicas=3))
+    wanted = min(3, len(brokers) - len(wishes))
+    for entry in view.places.values():
+        assert len(entry.place.replicas) == wanted
+        assert not set(entry.place.replicas) & set(wishes)
+
+
+def test_missing_replicas_come_before_balance_and_a_bounded_number_at_a_time() -> None:
+    places = [a_place("a") for _ in range(MOVES_MAX + 5)]
+    moves = plan(a_view("abc", places, replicas=3), {}, 0.0)
+    assert len(moves) == MOVES_MAX
+    assert {(move.reason, len(move.replicas), move.replicas[0]) for move in moves} == {("missing", 3, "a")}
+
+
+def test_missing_replicas_go_to_those_who_hold_least_in_other_racks_and_to_drained_brokers_last() -> None:
+    (move,) = plan(a_view({"a": "x", "b": "x", "c": "y", "d": "z"}, [a_place("a")], {"d": DRAINED}, replicas=2), {}, 0.0)
+    assert move.replicas == ["a", "c"]
+    (move,) = plan(a_view("abd", [a_place("a")], {"b": REMOVED, "d": DRAINED}, replicas=3), {}, 0.0)
+    assert move.replicas == ["a", "d"]
+
+
+def test_replicas_on_a_broker_that_is_away_for_a_moment_are_not_missing() -> None:
+    assert plan(a_view("abd", [a_place("abc")], replicas=3), {"c": 0.0}, 1.0) == []
+
+
+def test_what_nobody_leads_cannot_be_copied() -> None:
+    assert plan(a_view("abc", [a_place("a", leader="")], replicas=3), {}, 0.0) == []
 
 
 def test_replicas_spread_over_racks_that_come_later() -> None:

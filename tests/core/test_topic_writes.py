@@ -6,6 +6,7 @@ import pytest
 
 from tests.core.small_cluster import Broker, SmallCluster, a_topic
 from zmqmq.core import layout
+from zmqmq.core.layout import Tombstone
 from zmqmq.core.model import TopicRecord, TopicSettings
 from zmqmq.core.topic_writes import DEADLINE, JOBS_MAX, RETRY_INTERVAL
 from zmqmq.errors import BrokerError, InvalidValue, OutcomeUnknown, Overloaded, TopicExists, UnknownTopic, ZmqmqError
@@ -239,3 +240,12 @@ def test_the_last_broker_that_may_lead_cannot_be_drained() -> None:
     broker = cluster["a"]
     broker.jobs.wish(broker.mirror.view, "a", cluster.now, broker.errors.append, drain=True)
     assert "no other broker could lead" in str(outcome(broker))
+
+
+def test_a_deletion_is_dated() -> None:
+    cluster = SmallCluster(partitions=1)
+    broker = cluster["a"]
+    broker.jobs.delete(broker.mirror.view, "t", cluster.now, broker.errors.append, wall=1_700_000_000.0)
+    assert outcome(broker) is None
+    path = layout.deleted_path(7)
+    assert layout.decode(path, cluster.tree.nodes[path].data, Tombstone) == Tombstone("t", 1_700_000_000.0)

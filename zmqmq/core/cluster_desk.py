@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from zmqmq.core.cluster import Cluster
 
 DEFAULT_REPLICAS = 3
+"""Replicas of a topic when nobody says how many: it begins with as many as there are brokers, and gets the others when there are."""
 PARTITIONS_MAX = 1_000
 """Partitions of one topic."""
 VISIBLE_WAIT = 5.0
@@ -70,7 +71,7 @@ class ClusterDesk:
         settings = self.context.settings
         if not (command.create and settings.auto_create):
             raise UnknownTopic(f"there is no topic {command.topic!r}", hint="create it, or switch topics.auto_create on", topic=command.topic)
-        self._create(session, command.id, self._record(command.topic, settings.default_partitions, 0, {}), exists_is_fine=True)
+        self._create(session, command, self._record(command.topic, settings.default_partitions, 0, {}), few=not self.default_replicas)
 
     def _demand_touch(self) -> None:
         """A broker that may be cut off from the cluster must not lead anybody astray."""
@@ -78,8 +79,8 @@ class ClusterDesk:
             raise NotLeader("this broker has lost touch with its cluster", hint="another broker knows more", broker=self.context.settings.broker_id)
 
     def described(self, request: int, name: str) -> Described:
-        """The answer about a topic that is known."""
-        record = self.cluster.view.topics[name].record
+        """The answer about a topic; raises UnknownTopic if it is gone by now."""
+        record = self._topic(name)
         placements = []
         for number in range(record.partitions):
             leadership = self.cluster.leader_of(record.topic_id, number)
@@ -87,7 +88,13 @@ class ClusterDesk:
         return Described(request, name, record.topic_id, record.replicas, placements, record.settings, record.created)
 
     def _answer_described(self, session: Session, request: int, name: str) -> None:
-        self.context.after_turn.append(lambda: self.context.send(session, self.described(request, name)))
+        def answer() -> None:
+            try:
+                self.context.send(session, self.described(request, name))
+            except ZmqmqError as error:
+                self.context.refuse(session.address, request, error)
+
+        self.context.after_turn.append(answer)
 
     def create_topic(self, session: Session, command: admin.CreateTopic) -> None:
         self._demand_touch()
@@ -99,7 +106,7 @@ class ClusterDesk:
             self._demand_same(entry.record, record, bool(command.replicas))
             self._answer_described(session, command.id, command.topic)
             return
-        self._create(session, command.id, record, exists_is_fine=False)
+        self._create(session, command, record, few=not (command.replicas or self.default_replicas))
 
     @staticmethod
     def _demand_same(existing: TopicRecord, wanted: TopicRecord, replicas_matter: bool) -> None:
@@ -121,21 +128,24 @@ class ClusterDesk:
             raise InvalidName(f"the topic {name!r} differs from {twin!r} only in case", hint="choose another name", topic=name)
         wanted = with_changes(name, settings.defaults, changes)
         topic_id = 1 + int(self.context.random() * (1 << TOPIC_ID_BITS))
-        replicas = replicas or self.default_replicas or min(DEFAULT_REPLICAS, len(view.brokers))
+        replicas = replicas or self.default_replicas or DEFAULT_REPLICAS
         if wanted.min_in_sync > replicas:
             text = f"min_in_sync is {wanted.min_in_sync}, but there are {replicas} replicas"
             raise InvalidValue(text, hint="ask for more replicas, or lower min_in_sync", topic=name)
         return TopicRecord(topic_id, name, partitions, replicas, wanted, self.context.wall)
 
-    def _create(self, session: Session, request: int, record: TopicRecord, exists_is_fine: bool) -> None:
+    def _create(self, session: Session, command: Describe | admin.CreateTopic, record: TopicRecord, few: bool) -> None:
+        """`few`: it may begin with fewer replicas than it shall have. Whoever only wants to know where the topic is does not mind who made it."""
+        request = command.id
+
         def done(error: ZmqmqError | None) -> None:
-            if error is None or (exists_is_fine and isinstance(error, TopicExists)):
+            if error is None or (isinstance(command, Describe) and isinstance(error, TopicExists)):
                 answer = lambda: self._answer_described(session, request, record.name)  # noqa: E731
                 self._when_visible(session, request, lambda: record.name in self.cluster.view.topics, answer)
             else:
                 self.context.refuse(session.address, request, error)
 
-        self.cluster.topic_writes.create(self.cluster.view, record, self.context.now, done)
+        self.cluster.topic_writes.create(self.cluster.view, record, self.context.now, done, few=few)
         self.context.note("topic asked for", topic=record.name, partitions=record.partitions, replicas=record.replicas)
 
     def alter_topic(self, session: Session, command: admin.AlterTopic) -> None:
@@ -157,9 +167,10 @@ class ClusterDesk:
 
     def delete_topic(self, session: Session, command: admin.DeleteTopic) -> None:
         self._demand_touch()
-        count = self._topic(command.topic).partitions
-        gone = lambda: command.topic not in self.cluster.view.topics  # noqa: E731
-        self.cluster.topic_writes.delete(self.cluster.view, command.topic, self.context.now, self._answer(session, command.id, count, gone))
+        record = self._topic(command.topic)
+        gone = lambda: record.topic_id not in self.cluster.view.topics_by_id  # noqa: E731
+        done = self._answer(session, command.id, record.partitions, gone)
+        self.cluster.topic_writes.delete(self.cluster.view, command.topic, self.context.now, done, wall=self.context.wall)
 
     def _topic(self, name: str) -> TopicRecord:
         entry = self.cluster.view.topics.get(name)

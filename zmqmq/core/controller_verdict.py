@@ -23,8 +23,9 @@ def next_place(view: ClusterView, key: Key, place: Place) -> Place | None:
     needed = needed_of(place, min_in_sync)
     avoid = [broker for broker in place.replicas if view.is_draining(broker)]
     wanted = _with_leader(view, _without_former_lives(view, place, needed), needed, avoid)
-    if is_moving(wanted) and is_moved(wanted, needed):
-        wanted = end_move(wanted, quorum(len(wanted.replicas) - len(wanted.removing), min_in_sync))
+    needed_then = quorum(len(wanted.replicas) - len(wanted.removing), min_in_sync)
+    if is_moving(wanted) and is_moved(wanted, max(needed, needed_then)):
+        wanted = end_move(wanted, needed_then)
     wanted = _with_target(view, wanted)
     return wanted if wanted != place else None
 

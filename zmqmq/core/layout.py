@@ -152,6 +152,8 @@ class Tombstone(msgspec.Struct, frozen=True):
     """A deleted topic's name, for people who look into the tree."""
 
     name: str = ""
+    deleted: float = 0.0
+    """When, seconds since 1970 UTC; 0: nobody knows."""
 
 
 class Damaged(NamedTuple):

@@ -1,10 +1,11 @@
 """Which brokers shall hold which partitions, and who of them shall lead: pure arithmetic over a view of the cluster.
 
 `plan` looks at the cluster as it is and names a bounded number of next moves; applied again and again it ends when nothing is left to
-improve. In this order: replicas leave brokers that are to be removed or have been gone for long; replicas of one partition
-spread over racks; brokers that hold more than one replica more than others give some away; the first places in the lists (who leads
-by preference) are shared evenly. Every move goes from who has too much to who has too little, so a new broker among n takes
-over about one in n + 1 replicas and nothing else moves. The same view always gives the same plan.
+improve. In this order: replicas leave brokers that are to be removed or have been gone for long; partitions with fewer replicas than their
+topic shall have get more, as far as there are brokers; replicas of one partition spread over racks; brokers that hold more than one replica
+more than others give some away; the first places in the lists (who leads by preference) are shared evenly. Every balancing move goes from
+who has too much to who has too little, so a new broker among n takes over about one in n + 1 replicas and nothing else moves. The same view
+always gives the same plan.
 """
 
 from __future__ import annotations
@@ -94,8 +95,13 @@ def homes(view: ClusterView, replicas: int) -> dict[str, str]:
     only if there are too few others."""
     found = {broker: info.rack for broker, info in sorted(view.brokers.items()) if not view.is_draining(broker)}
     if len(found) < replicas:
-        found |= {broker: info.rack for broker, info in sorted(view.brokers.items()) if not _is_removing(view, broker)}
+        found |= {broker: view.brokers[broker].rack for broker in staying(view)}
     return found
+
+
+def staying(view: ClusterView) -> list[str]:
+    """Registered brokers that are not to be removed: those that may hold replicas."""
+    return [broker for broker in sorted(view.brokers) if not _is_removing(view, broker)]
 
 
 def _is_removing(view: ClusterView, broker: str) -> bool:
@@ -183,6 +189,7 @@ class _Planner:
 
     def run(self) -> list[Move]:
         self._leave()
+        self._grow()
         self._spread_over_racks()
         while len(self.moving) < MOVES_MAX and self._balance_one():
             pass
@@ -202,6 +209,32 @@ class _Planner:
         others = [name for name in replicas if name != broker]
         candidates = [name for name in self.usable if name not in replicas]
         return _best(candidates, others, self.racks, self.holds)
+
+    def _grow(self) -> None:
+        """What is missing of the replicas that the topic shall have is made as soon as there are brokers for it. A partition that nobody leads
+        cannot be copied."""
+        for key, replicas in self.finals.items():
+            missing = self.view.topics_by_id[key[0]].record.replicas - len(replicas)
+            if missing <= 0 or key in self.moving or len(self.moving) >= MOVES_MAX or not self.view.places[key].place.leader:
+                continue
+            new = self._additional(replicas, missing)
+            if new:
+                self.finals[key] = [*replicas, *new]
+                self.holds.update(new)
+                self.moving.add(key)
+                self.moves[key] = Move(key, self.finals[key], "missing")
+
+    def _additional(self, replicas: Sequence[str], count: int) -> list[str]:
+        """Brokers for `count` further replicas, or as many as there are; drained ones only if there are too few others."""
+        drained = sorted(broker for broker in self.view.brokers if broker not in self.leaving and broker not in self.usable)
+        new: list[str] = []
+        while len(new) < count:
+            taken = [*replicas, *new]
+            broker = _best(self.usable, taken, self.racks, self.holds) or _best(drained, taken, self.racks, self.holds)
+            if broker is None:
+                break
+            new.append(broker)
+        return new
 
     def _spread_over_racks(self) -> None:
         for key, replicas in self.finals.items():

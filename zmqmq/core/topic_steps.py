@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from zmqmq.core.cluster_view import ClusterView, Key, PlaceEntry, TopicEntry
 from zmqmq.core.model import TopicRecord
-from zmqmq.core.placement import homes, is_moving, loads, place_new
+from zmqmq.core.placement import homes, is_moving, loads, place_new, settled_replicas, staying
 from zmqmq.core.places import Place, quorum
 from zmqmq.errors import InvalidValue, UnknownTopic
 
@@ -14,10 +14,13 @@ STEPS_MAX = 100
 """Steps of one change."""
 
 
-def new_places(view: ClusterView, record: TopicRecord, numbers: Sequence[int], nonce: Callable[[], str]) -> list[Place]:
-    """The first records of new partitions; raises InvalidValue if there are too few brokers."""
+def new_places(view: ClusterView, record: TopicRecord, numbers: Sequence[int], nonce: Callable[[], str], *, few: bool = False) -> list[Place]:
+    """The first records of new partitions; raises InvalidValue if there are too few brokers. With `few` as many replicas as there are brokers for
+    will do: the cluster leader makes the others when there are."""
     holds, leads = loads(view)
-    placed = place_new(len(numbers), record.replicas, homes(view, record.replicas), holds, leads)
+    brokers = homes(view, record.replicas)
+    replicas = max(1, min(record.replicas, len(brokers))) if few else record.replicas
+    placed = place_new(len(numbers), replicas, brokers, holds, leads)
     return [_first(view, replicas, nonce()) for replicas in placed]
 
 
@@ -51,8 +54,8 @@ def check_replicas(view: ClusterView, key: Key, place: Place, replicas: Sequence
         raise InvalidValue(f"the partition is being moved already, from {way}", hint="wait until that has ended")
     if not replicas:
         raise InvalidValue("no replicas are named", hint="name at least one broker")
-    if len(replicas) > len(view.brokers):
-        raise InvalidValue(f"{len(replicas)} replicas are named, but there are {len(view.brokers)} brokers", hint="name fewer, or start more brokers")
+    if len(replicas) > (count := len(staying(view))):
+        raise InvalidValue(f"{len(replicas)} replicas are named, but there are {count} brokers that may hold one", hint="name fewer, or start more brokers")
     unknown = [broker for broker in replicas if broker not in view.brokers and broker not in place.replicas]
     if unknown:
         raise InvalidValue(f"there is no broker {unknown[0]!r}", hint=f"registered are {', '.join(sorted(view.brokers))}")
@@ -67,12 +70,20 @@ def check_replicas(view: ClusterView, key: Key, place: Place, replicas: Sequence
         raise InvalidValue(f"{len(replicas)} replicas are named, but min_in_sync is {needed}", hint="name more brokers, or lower min_in_sync")
 
 
+def replicas_after(record: TopicRecord, place: Place, replicas: Sequence[str]) -> int:
+    """How many replicas the topic shall have once one of its partitions was reassigned to these: more than before are kept up from then on,
+    and fewer than the partition has are enough from then on. The same number in another order or elsewhere changes nothing."""
+    if len(replicas) > record.replicas:
+        return len(replicas)
+    return min(record.replicas, len(replicas)) if len(replicas) < len(settled_replicas(place)) else record.replicas
+
+
 def check_wish(view: ClusterView, broker: str, *, drain: bool, remove: bool) -> None:
     """Whether the cluster can do without the broker; raises InvalidValue."""
     holders = {name for entry in view.places.values() for name in entry.place.replicas}
     if broker not in view.brokers and broker not in view.wishes and broker not in holders:
         raise InvalidValue(f"there is no broker {broker!r}", hint=f"registered are {', '.join(sorted(view.brokers))}")
-    others = [name for name in view.brokers if name != broker and not (view.wishes.get(name) is not None and view.wishes[name].remove)]
+    others = [name for name in staying(view) if name != broker]
     if drain and not [name for name in others if not view.is_draining(name)]:
         raise InvalidValue(f"no other broker could lead if {broker!r} is drained", hint="start another one, or undo the draining of another one")
     if remove:
@@ -80,13 +91,15 @@ def check_wish(view: ClusterView, broker: str, *, drain: bool, remove: bool) -> 
 
 
 def _check_removal(view: ClusterView, broker: str, others: int) -> None:
+    """What counts is how many replicas partitions have: those that are still missing are missing without the broker as well."""
     remain = f"without {broker!r} there are {others} brokers"
     if not others:
         raise InvalidValue(f"{broker!r} is the only broker", hint="start another one first")
     for name, entry in sorted(view.topics.items()):
-        record = entry.record
-        needed = quorum(record.replicas, record.settings.min_in_sync)
+        settings = entry.record.settings
+        has = max((len(settled_replicas(placed.place)) for placed in view.places_of(entry.record.topic_id).values()), default=0)
+        needed = quorum(has, settings.min_in_sync) if has else 0
         if others < needed:
             raise InvalidValue(f"{remain}, but the topic {name!r} needs {needed} in-sync replicas", hint="start another broker first, or lower min_in_sync")
-        if others < record.replicas:
-            raise InvalidValue(f"{remain}, but the topic {name!r} has {record.replicas} replicas", hint="start another broker first")
+        if others < has:
+            raise InvalidValue(f"{remain}, but the topic {name!r} has {has} replicas", hint="start another broker first")

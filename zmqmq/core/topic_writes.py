@@ -82,9 +82,10 @@ class TopicWrites:
 
     # --- what can be asked for -------------------------------------------------------------------------------------------
 
-    def create(self, view: ClusterView, record: TopicRecord, now: float, then: Then) -> None:
-        """A new topic; its id is the caller's choice. Errors: InvalidValue (too few brokers), TopicExists."""
-        self._start(view, lambda: self._create(record, topic_steps.new_places(view, record, range(record.partitions), self._nonce)), now, then)
+    def create(self, view: ClusterView, record: TopicRecord, now: float, then: Then, *, few: bool = False) -> None:
+        """A new topic; its id is the caller's choice. With `few` it begins with fewer replicas if there are too few brokers. Errors: InvalidValue (too
+        few brokers), TopicExists."""
+        self._start(view, lambda: self._create(record, topic_steps.new_places(view, record, range(record.partitions), self._nonce, few=few)), now, then)
 
     def alter(self, view: ClusterView, name: str, settings: TopicSettings, now: float, then: Then) -> None:
         """Other settings, if nobody else changes the topic meanwhile. Errors: UnknownTopic, Overloaded (changed meanwhile), InvalidValue."""
@@ -98,23 +99,25 @@ class TopicWrites:
 
         self._start(view, run, now, then)
 
-    def delete(self, view: ClusterView, name: str, now: float, then: Then) -> None:
-        """The topic goes for good, and a tombstone tells every broker. Errors: UnknownTopic, Overloaded (changed meanwhile)."""
+    def delete(self, view: ClusterView, name: str, now: float, then: Then, *, wall: float = 0.0) -> None:
+        """The topic goes for good, and a tombstone with the time `wall` (seconds since 1970 UTC; 0: it stays for ever) tells every broker. Errors:
+        UnknownTopic, Overloaded (changed meanwhile)."""
 
         def run() -> Run:
             entry = topic_steps.known_topic(view, name)
-            return self._delete(entry.record, entry.version)
+            return self._delete(entry.record, entry.version, Tombstone(name, wall))
 
         self._start(view, run, now, then)
 
     def add_partitions(self, view: ClusterView, name: str, partitions: int, now: float, then: Then) -> None:
-        """More partitions, `partitions` in all. Errors: UnknownTopic, InvalidValue (fewer, or too few brokers), Overloaded (changed meanwhile)."""
+        """More partitions, `partitions` in all, with fewer replicas at first if there are too few brokers. Errors: UnknownTopic, InvalidValue (fewer
+        partitions, or no broker for them), Overloaded (changed meanwhile)."""
 
         def run() -> Run:
             entry = topic_steps.known_topic(view, name)
             if partitions < entry.record.partitions:
                 raise InvalidValue(f"partitions is {partitions}", hint=f"the topic has {entry.record.partitions}, and there are never fewer", topic=name)
-            places = topic_steps.new_places(view, entry.record, range(entry.record.partitions, partitions), self._nonce)
+            places = topic_steps.new_places(view, entry.record, range(entry.record.partitions, partitions), self._nonce, few=True)
             return self._add(replace(entry.record, partitions=partitions), entry.version, places)
 
         self._start(view, run, now, then)
@@ -132,12 +135,17 @@ class TopicWrites:
         self._start(view, run, now, then)
 
     def reassign(self, view: ClusterView, topic: str, partition: int, replicas: Sequence[str], now: float, then: Then) -> None:
-        """Moves one partition. Errors: UnknownTopic, InvalidValue (partition, brokers, a move under way), Overloaded (changed meanwhile)."""
+        """Moves one partition. Named more brokers than the topic's replicas, the topic has that many from now on: the other partitions grow as well.
+        Named fewer than the partition has, that number is enough for the topic: other partitions keep what they have, and get no further ones.
+        Errors: UnknownTopic, InvalidValue (partition, brokers, a move under way), Overloaded (changed meanwhile)."""
 
         def run() -> Run:
             key, entry = topic_steps.known_place(view, topic, partition)
             topic_steps.check_replicas(view, key, entry.place, replicas)
-            return self._put_place(layout.place_path(*key), begin_move(entry.place, list(replicas)), entry.version)
+            record, version = view.topics[topic]
+            count = topic_steps.replicas_after(record, entry.place, replicas)
+            others = [Put(layout.topic_path(topic), layout.encode(replace(record, replicas=count)), version)] if count != record.replicas else []
+            return self._put_place(layout.place_path(*key), begin_move(entry.place, list(replicas)), entry.version, others)
 
         self._start(view, run, now, then)
 
@@ -261,9 +269,9 @@ class TopicWrites:
             pass
         return (yield Read(path))
 
-    def _put(self, path: str, data: bytes, version: int) -> Run:
-        """One node by compare-and-set. Whoever lost the answer looks whether its very content is there."""
-        while not isinstance(answer := (yield Change([Put(path, data, version)])), Changed):
+    def _put(self, path: str, data: bytes, version: int, others: Sequence[Step] = ()) -> Run:
+        """One node by compare-and-set, with `others` or not at all. Whoever lost the answer looks whether its very content is there."""
+        while not isinstance(answer := (yield Change([Put(path, data, version), *others])), Changed):
             there = yield from self._look(path)
             if isinstance(there, Node) and there.data == data:
                 return
@@ -275,8 +283,8 @@ class TopicWrites:
                 raise OutcomeUnknown("somebody else has changed it in the meantime", hint="look whether it was done, or ask again", path=path)
             raise Overloaded("somebody else has changed it in the meantime", hint="try again", path=path)
 
-    def _put_place(self, path: str, place: Place, version: int) -> Run:
-        yield from self._put(path, layout.encode(replace(place, nonce=self._nonce())), version)
+    def _put_place(self, path: str, place: Place, version: int, others: Sequence[Step]) -> Run:
+        yield from self._put(path, layout.encode(replace(place, nonce=self._nonce())), version, others)
 
     def _put_wish(self, broker: str, wish: Wish, version: int | None) -> Run:
         path, data = layout.wish_path(broker), layout.encode(wish)
@@ -293,9 +301,9 @@ class TopicWrites:
             if isinstance(answer, Refusal):
                 raise BrokerError("the coordination service has refused", hint="try again", path=path, reason=answer.reason)
 
-    def _delete(self, record: TopicRecord, version: int) -> Run:
+    def _delete(self, record: TopicRecord, version: int, tombstone: Tombstone) -> Run:
         path, grave = layout.topic_path(record.name), layout.deleted_path(record.topic_id)
-        change = Change([Delete(path, version), Create(grave, layout.encode(Tombstone(record.name)))])
+        change = Change([Delete(path, version), Create(grave, layout.encode(tombstone))])
         while not isinstance(answer := (yield change), Changed):
             if isinstance((yield from self._look(grave)), Node):
                 return
