@@ -1,6 +1,11 @@
-"""The desk of administrators, part two: what only asks. Answers are given at the end of the turn, of what is committed."""
+"""The desk of administrators, part two: what only asks. Answers are given at the end of the turn, of what is committed.
+
+A member of a cluster answers for the partitions that it leads: whoever wants to know about all of them asks every broker and puts the answers together.
+"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -33,6 +38,7 @@ from zmqmq.core.admin_commands import (
 )
 from zmqmq.core.administration import group_queues
 from zmqmq.core.catalogue import Catalogue, Topic
+from zmqmq.core.cluster_report import role_of
 from zmqmq.core.consumers import Consumers
 from zmqmq.core.context import Context
 from zmqmq.core.explain import explain, verdict
@@ -41,6 +47,12 @@ from zmqmq.core.partition import Partition
 from zmqmq.core.queue import Queue
 from zmqmq.core.sessions import Session
 from zmqmq.core.writes import DeadRow
+
+if TYPE_CHECKING:
+    from zmqmq.core.cluster import Cluster
+
+STANDALONE = "standalone"
+"""Role of a broker that is no member of a cluster."""
 
 
 class Figures(msgspec.Struct):
@@ -54,10 +66,11 @@ class Figures(msgspec.Struct):
 class Overview:
     """Handles requests that only ask."""
 
-    def __init__(self, context: Context, catalogue: Catalogue, consumers: Consumers) -> None:
+    def __init__(self, context: Context, catalogue: Catalogue, consumers: Consumers, cluster: Cluster | None = None) -> None:
         self.context = context
         self.catalogue = catalogue
         self.consumers = consumers
+        self.cluster = cluster
         self.figures = Figures()
 
     def list_topics(self, session: Session, command: ListTopics) -> None:
@@ -65,9 +78,16 @@ class Overview:
         self.context.send(session, TopicList(command.id, [_topic_summary(self.catalogue.get(name)) for name in names]))
 
     def describe_partitions(self, session: Session, command: DescribePartitions) -> None:
-        broker = self.context.settings.broker_id
-        partitions = [_partition_summary(partition, broker) for partition in self.catalogue.get(command.topic).partitions.values()]
+        partitions = [self._partition_summary(partition) for partition in self.catalogue.get(command.topic).partitions.values()]
         self.context.send(session, PartitionList(command.id, command.topic, partitions))
+
+    def _partition_summary(self, partition: Partition) -> PartitionSummary:
+        log, broker = partition.log, self.context.settings.broker_id
+        replica = self.cluster.roles.of(partition) if self.cluster is not None else None
+        replicas = replica.place.replicas if replica is not None else [broker]
+        in_sync = [member.broker for member in replica.place.isr] if replica is not None else [broker]
+        figures = (log.start, log.end, log.committed, partition.messages, partition.size, partition.delayed)
+        return PartitionSummary(partition.number, broker, log.epoch, replicas, in_sync, *figures)
 
     def list_groups(self, session: Session, command: ListGroups) -> None:
         topics = [self.catalogue.get(command.topic)] if command.topic else [self.catalogue.get(name) for name in self.catalogue.names()]
@@ -153,10 +173,10 @@ class Overview:
                 settings.software,
                 settings.incarnation,
                 context.now - context.started,
-                "standalone",
+                self._role(),
                 settings.endpoint,
                 len(self.catalogue),
-                len(partitions),
+                len(self.cluster.roles) if self.cluster is not None else len(partitions),
                 len(partitions),
                 len(sessions),
                 sum(queue.book.held for partition in partitions for queue in partition.queues.values()),
@@ -173,6 +193,9 @@ class Overview:
             ),
         )
 
+    def _role(self) -> str:
+        return role_of(self.cluster.view, self.context.settings.broker_id) if self.cluster is not None else STANDALONE
+
     def _session_summary(self, session: Session) -> SessionSummary:
         hubs = [self.context.hub_numbers[number] for number in session.queues]
         now = self.context.now
@@ -188,7 +211,7 @@ class Overview:
 
     def brokers(self, session: Session, command: ListBrokers) -> None:
         settings = self.context.settings
-        this = BrokerSummary(settings.broker_id, settings.endpoint, "standalone", self.catalogue.partitions, settings.software)
+        this = BrokerSummary(settings.broker_id, settings.endpoint, STANDALONE, self.catalogue.partitions, settings.software)
         self.context.send(session, BrokerList(command.id, settings.cluster_id, settings.broker_id, [this]))
 
 
@@ -209,21 +232,4 @@ def _topic_summary(topic: Topic) -> TopicSummary:
         sum(partition.size for partition in partitions),
         len({name for partition in partitions for name in partition.queues}),
         sum(partition.delayed for partition in partitions),
-    )
-
-
-def _partition_summary(partition: Partition, broker: str) -> PartitionSummary:
-    log = partition.log
-    return PartitionSummary(
-        partition.number,
-        broker,
-        log.epoch,
-        [broker],
-        [broker],
-        log.start,
-        log.end,
-        log.committed,
-        partition.messages,
-        partition.size,
-        partition.delayed,
     )
