@@ -28,7 +28,7 @@ SLOW = 60.0
 
 
 class MemberProcess:
-    """One broker of the cluster. `program` is its process, None before the first start."""
+    """One broker of the cluster."""
 
     def __init__(self, broker_id: str, directory: Path, port: int, zookeeper: str) -> None:
         self.broker_id = broker_id
@@ -36,7 +36,9 @@ class MemberProcess:
         self.data = directory / broker_id
         self.file = directory / f"{broker_id}.yaml"
         self.zookeeper = zookeeper
-        self.program: Program | None = None
+        self.log = directory / f"{broker_id}.log"
+        """What all its lives have said, when the cluster is closed."""
+        self.lives: list[Program] = []
         self.is_paused = False
         self.front: Proxy | None = None
         """What the other brokers reach it through."""
@@ -46,6 +48,11 @@ class MemberProcess:
     def endpoint(self) -> str:
         """Where it listens."""
         return f"tcp://127.0.0.1:{self.port}"
+
+    @property
+    def program(self) -> Program | None:
+        """Its present process, or its last; None before the first start."""
+        return self.lives[-1] if self.lives else None
 
     @property
     def is_running(self) -> bool:
@@ -77,6 +84,7 @@ class ClusterProcesses:
         for member in self.members.values():
             if member.program is not None:
                 member.program.kill()
+                member.log.write_text("\n".join(line for life in member.lives for line in life.err.lines))
             for proxy in [*member.to_zookeeper, *([member.front] if member.front else [])]:
                 proxy.close()
 
@@ -128,10 +136,9 @@ class ClusterProcesses:
         """Starts brokers (all that do not run, if none is named), and waits until they listen."""
         members = [self.members[name] for name in broker_ids] or [member for member in self.members.values() if not member.is_running]
         for member in members:
-            member.program = self.programs.start(member.broker_id, "run_broker.py", "--config", member.file)
+            member.lives.append(self.programs.start(member.broker_id, "run_broker.py", "--config", member.file))
         for member in members:
-            assert member.program is not None
-            member.program.line("ready on")
+            member.lives[-1].line("ready on")
 
     def program(self, broker_id: str) -> Program:
         """The process of a broker."""
@@ -258,5 +265,5 @@ class ClusterProcesses:
     def check_no_traceback(self) -> None:
         """No broker has met anything that its authors did not think of."""
         for name, member in self.members.items():
-            if member.program is not None:
-                assert "Traceback" not in member.program.errors, f"{name}: {member.program.errors[-4000:]}"
+            for life in member.lives:
+                assert "Traceback" not in life.errors, f"{name}: {life.errors[-4000:]}"

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.system.cluster import SLOW, ClusterProcesses
+from tests.system.cluster import ANSWER, SLOW, ClusterProcesses
 from tests.system.processes import Program, eventually, json_lines
 from tests.system.verdict import Delivery, Verdict, judge, read_diary
+from tests.system.wire_client import WireClient
 from tests.system.workers import GROUP
 from zmqmq import Admin
-from zmqmq.errors import ZmqmqError
+from zmqmq.core.admin_commands import AskLag, LagReport
 
 KEYS = 20
 
@@ -32,7 +34,7 @@ class Load:
 
     def __init__(self, cluster: ClusterProcesses, topic: str, *, partitions: int = 3, producers: int = 2, consumers: int = 2, interval: float = 0.01) -> None:
         """Makes the topic, starts everybody, and returns when messages are acknowledged."""
-        self.cluster, self.topic = cluster, topic
+        self.cluster, self.topic, self._partitions = cluster, topic, partitions
         with Admin(cluster.brokers) as admin:
             admin.create_topic(topic, partitions=partitions)
         self._diaries = {f"{topic}-{number}": cluster.directory / f"{topic}-{number}.diary" for number in range(consumers)}
@@ -67,8 +69,7 @@ class Load:
         ended = [json_lines(producer)[-1] for producer in self._producers]
         assert [line["failures"] for line in ended] == [[]] * len(ended)
         expected = {f"{number}:{index}" for number, line in enumerate(ended) for index in range(line["sent"])}
-        with Admin(self.cluster.brokers) as admin:
-            self._wait_settled(admin)
+        self._wait_settled()
         for program in self._consumers.values():
             assert program.stop() == 0, program.errors
             assert "Traceback" not in program.errors, program.errors
@@ -78,22 +79,22 @@ class Load:
         assert verdict.settled == len(expected)
         return Outcome(verdict, len(expected), max(line["longest"] for line in ended), deliveries)
 
-    def _wait_settled(self, admin: Admin) -> None:
-        said: list[object] = []
-
-        def is_settled() -> bool:
-            said.clear()
-            try:
-                said.append(admin.lag(self.topic, GROUP))
-                return admin.lag(self.topic, GROUP).lag == 0
-            except ZmqmqError as error:
-                said.append(error)
-                return False
-
+    def _wait_settled(self) -> None:
         try:
-            eventually(is_settled, f"the consumers settle all of {self.topic}", SLOW)
+            eventually(lambda: sum(self._lags()) == 0, f"the consumers settle all of {self.topic}", SLOW)
         except AssertionError as error:
-            raise AssertionError(f"{error}: {said}; {admin.explain(self.topic, GROUP)}; {self.cluster.report()}") from error
+            raise AssertionError(f"{error}: {self._lags()}, {self.cluster.report()}") from error
+
+    def _lags(self) -> list[int]:
+        """What is left in each partition, as its leader says; 1 where nobody leads."""
+        report = self.cluster.report()
+        leaders = {place.partition: place.leader for place in report.places if place.topic == self.topic} if report else {}
+        lags = dict.fromkeys(range(self._partitions), 1)
+        for leader in {name for name in leaders.values() if name}:
+            with contextlib.suppress(AssertionError), WireClient(self.cluster.members[leader].endpoint) as client:
+                client.greet("observer", timeout=ANSWER)
+                lags |= {part.partition: part.lag for part in client.ask(AskLag(1, self.topic, GROUP), LagReport, timeout=ANSWER).partitions}
+        return list(lags.values())
 
 
 def produced_out_of_order(deliveries: Iterable[Delivery]) -> list[str]:
