@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from zmqmq.core.model import TopicRecord
 from zmqmq.core.places import Member, Place
 from zmqmq.core.replica import Key, Replica, Role
 from zmqmq.core.writes import DropTopic, PutClusterId, PutSession, RenewStorageId
@@ -84,17 +85,27 @@ class Following:
                     self._cluster.replication.examine[replica.key] = None
 
     def _topics(self) -> None:
-        for entry in self._cluster.view.topics_by_id.values():
-            self._cluster.catalogue.know(entry.record)
-            self._cluster.roles.set_topic(entry.record)
-        waiting = [key for key in self._cluster.view.places if self._cluster.roles.get(key) is None]
-        for key in waiting:
-            entry_of = self._cluster.view.places[key]
-            self.learn(key, entry_of.place, entry_of.version)
+        """Deleted ones first: another one of the same name may be there already."""
         if self._cluster.view.is_fresh:
             here = {replica.key[0] for replica in self._cluster.roles} | {topic.record.topic_id for topic in self._cluster.catalogue}
             for topic_id in sorted(here & self._cluster.view.deleted):
                 self._topic_deleted(topic_id)
+        for entry in self._cluster.view.topics_by_id.values():
+            if not self._is_held_up(entry.record):
+                self._cluster.catalogue.know(entry.record)
+                self._cluster.roles.set_topic(entry.record)
+        waiting = [key for key in self._cluster.view.places if self._cluster.roles.get(key) is None]
+        for key in waiting:
+            entry_of = self._cluster.view.places[key]
+            self.learn(key, entry_of.place, entry_of.version)
+
+    def _is_held_up(self, record: TopicRecord) -> bool:
+        """An earlier topic of that name is still known here: its tombstone is to be seen first, so that its consumers are told. Its partitions'
+        records go after the tombstone has come, and the tombstone itself after a long time."""
+        known, view = self._cluster.catalogue.find(record.name), self._cluster.view
+        if known is None or known.record.topic_id == record.topic_id:
+            return False
+        return not view.is_fresh or known.record.topic_id in view.part_topics | view.deleted
 
     def _topic_deleted(self, topic_id: int) -> None:
         """There is a tombstone: the topic's data go."""
@@ -112,10 +123,11 @@ class Following:
         me = self._cluster.me()
         if replica is None:
             record = self._cluster.view.topics_by_id.get(key[0])
-            if me is None or record is None or me.broker not in place.replicas:
+            if me is None or record is None or me.broker not in place.replicas or self._is_held_up(record.record):
                 return
             replica = self._cluster.roles.make(record.record, key[1])
         self._cluster.roles.learn(replica, place, version)
+        self._cluster.damages.learned()
         self._consider_handing_over(replica)
 
     def _consider_handing_over(self, replica: Replica) -> None:
