@@ -19,6 +19,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1000, help="how many seeds to run")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--seed", type=int, help="run only this one")
+    parser.add_argument("--cluster", action="store_true", help="several brokers with a tree that they agree through, instead of one alone")
     parser.add_argument("--trace", action="store_true", help="print everything that happens")
     parser.add_argument("--mutations", action="store_true", help="break the product on purpose and see whether it is noticed")
     arguments = parser.parse_args()
@@ -26,17 +27,17 @@ def main() -> int:
     if arguments.mutations:
         return gate(arguments.seeds)
     seeds = [arguments.seed] if arguments.seed is not None else range(arguments.first, arguments.first + arguments.seeds)
-    return storm(seeds, arguments.trace)
+    return storm(seeds, arguments.trace, arguments.cluster)
 
 
-def storm(seeds: range | list[int], trace: bool) -> int:
+def storm(seeds: range | list[int], trace: bool, cluster: bool) -> int:
     """Runs the seeds and prints what they have seen."""
     situations: Counter[str] = Counter()
     failures = 0
     began = time.monotonic()
     for seed in seeds:
         try:
-            result = run(seed, trace)
+            result = run(seed, trace, cluster)
         except Failed as failure:
             failures += 1
             print(failure, flush=True)

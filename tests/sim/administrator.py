@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 from tests.sim.clients import SimClient
@@ -9,6 +10,7 @@ from tests.sim.network import Network
 from tests.sim.scheduler import Scheduler
 from zmqmq.client.asking import Asking
 from zmqmq.core.admin_commands import Replay
+from zmqmq.core.commands import Command
 from zmqmq.core.requests import Request
 
 PATIENCE = 30.0
@@ -26,6 +28,10 @@ class SimAdmin(SimClient):
 
     def replay(self, topic: str, group: str) -> None:
         """Brings the dead letters of a group back."""
-        self.requests.append(self.asking._requests.ask(lambda id: Replay(id, topic, group), self.now + PATIENCE))
+        self.ask(lambda id: Replay(id, topic, group))
+
+    def ask(self, build: Callable[[int], Command], broker: str = "", endpoint: str = "") -> None:
+        """Asks anybody, or one broker."""
+        self.requests.append(self.asking._requests.ask(build, self.now + PATIENCE, broker, endpoint))
         self.engine.call()
         self.ring()

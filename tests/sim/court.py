@@ -31,7 +31,7 @@ from tests.sim.verdicts import (
 )
 from zmqmq.core import writes as w
 from zmqmq.core.model import TopicRecord
-from zmqmq.core.places import Place, quorum
+from zmqmq.core.places import Place, needed_of, quorum
 
 
 class PartitionTruth:
@@ -86,8 +86,10 @@ class Court:
 
     def needed(self, key: Key) -> int:
         """In-sync replicas that a record needs."""
-        topic = self.topics.get(key[0])
-        return quorum(topic.replicas, topic.settings.min_in_sync) if topic is not None else 1
+        topic, place = self.topics.get(key[0]), self.truth(key).place
+        if topic is None:
+            return 1
+        return needed_of(place, topic.settings.min_in_sync) if place is not None else quorum(topic.replicas, topic.settings.min_in_sync)
 
     def _disks(self) -> dict[str, str]:
         return {broker: "" if shelf.is_stale else shelf.storage_id for broker, shelf in self.shelves.items()}

@@ -16,10 +16,6 @@ from zmqmq.core.queue import Queue
 GOOD_END_SECONDS = 240.0
 """Virtual seconds within which all must be well; the delivery timeout of producers is 120 s."""
 IDLE_SECONDS = 5.0
-BROKER_IDLE_TURNS = 15
-"""Turns per second of a broker with nothing to do: beacons, sweeps, pings."""
-CLIENT_IDLE_TURNS = 6
-"""Turns per second of a client with nothing to do: beacons and their absence, pings."""
 FORGETTING_SECONDS = 12.0
 """Seconds after which sessions of the dead, snapshots and deletions are over too."""
 
@@ -51,7 +47,7 @@ def what_is_missing(world: World) -> list[str]:
     for host in world.hosts:
         if host.broker is not None and len(host.broker.node.context.sessions) > len(world.alive()):
             missing.append(f"{host.name} has sessions of the dead")
-    return missing
+    return missing + world.what_else_is_missing()
 
 
 def _awake(consumer: SimConsumer) -> str:
@@ -97,11 +93,12 @@ def nobody_is_busy(world: World) -> None:
     before = {client.name: client.turns for client in clients}
     turns = {host.name: host.turns for host in world.hosts}
     world.scheduler.run(world.scheduler.now + IDLE_SECONDS)
-    allowed = (BROKER_IDLE_TURNS + 2 * len(clients)) * IDLE_SECONDS
+    allowed = (world.idle_turns + 2 * len(clients)) * IDLE_SECONDS
     for host in world.hosts:
         demand(host.turns - turns[host.name] <= allowed, "an idle broker is busy", host.name, host.turns - turns[host.name], allowed)
     for client in clients:
-        demand(client.turns - before[client.name] <= CLIENT_IDLE_TURNS * IDLE_SECONDS, "an idle client is busy", client.name)
+        taken = client.turns - before[client.name]
+        demand(taken <= world.client_idle_turns * IDLE_SECONDS, "an idle client is busy", client.name, taken)
 
 
 def everybody_leaves(world: World) -> None:

@@ -25,7 +25,7 @@ class Mesh:
         self.court = Court()
         self.clerk = Clerk(self.court)
         self.ensemble = SimEnsemble(lambda: scheduler.now, scheduler.after, rng, self.court, note)
-        self._history = history
+        self.history = history
         self._images: dict[str, tuple[Image, Shelf]] = {}
         self.court.on_committed = self._committed
 
@@ -47,7 +47,7 @@ class Mesh:
 
     def _committed(self, key: Key, records: Sequence[tuple[int, Entry]]) -> None:
         topic = self.court.topics[key[0]]
-        self._history.adopt(key, topic.name, [entry.write for _, entry in records if entry.write is not None])
+        self.history.adopt(key, topic.name, [entry.write for _, entry in records if entry.write is not None])
 
     # --- disks -------------------------------------------------------------------------------------------------------
 

@@ -48,6 +48,10 @@ class Network:
         self.listeners[listener.endpoint] = listener
         self._owners[listener.endpoint] = listener.party
 
+    def expect(self, endpoint: str, party: str) -> None:
+        """The party's machine has that address, whether it listens or not."""
+        self._owners[endpoint] = party
+
     def dial(self, client: str, endpoint: str) -> SimLink:
         """A new link; it connects, or says why not, in a moment."""
         link = SimLink(self, client, endpoint)

@@ -106,7 +106,7 @@ class Referee:
         """The application gets a message."""
         _, log, group = self._place(consumer, task)
         offset, key = task.offset, task.key
-        hold = _hold(consumer, task)
+        hold = hold_of(consumer, task)
         self._world.note("handed", consumer.name, task.held.subscription.topic, task.held.partition, offset)
         mine = {other.offset: other for other in consumer.tasks if self._place_key(other) == self._place_key(task)}
         if offset in mine:
@@ -117,20 +117,20 @@ class Referee:
         if offset not in group.replayed:
             rules.first_in_order(self.newest, self.seen, hold)
             rules.stays_settled(self.settled, hold)
-        rules.one_holder(hold, self._held_by_others(consumer))
+        rules.one_holder(hold, self._held_by_others(consumer, task))
 
     @staticmethod
     def _place_key(task: Task) -> tuple[str, int]:
         return task.held.subscription.topic, task.held.partition
 
-    def _held_by_others(self, consumer: SimConsumer) -> Iterator[rules.Hold]:
+    def _held_by_others(self, consumer: SimConsumer, task: Task) -> Iterator[rules.Hold]:
         """What others of the group may rightly believe to hold while this consumer may believe so too."""
         longest = self._world.config.topics.defaults.max_processing_time - 2 * SLOWEST
         if not self.is_sure(consumer):
             return
         for other in self._world.consumers:
             if other is not consumer and other.is_alive and other.group == consumer.group and self.is_sure(other):
-                yield from (_hold(other, held) for held in other.open_tasks() if other.now - held.held.arrived <= longest)  # else its lease may have expired
+                yield from (hold_of(other, held) for held in other.open_tasks() if other.now - held.held.arrived <= longest)  # else its lease may have expired
 
     def is_sure(self, consumer: SimConsumer) -> bool:
         """Whether what the consumer holds is certainly still its own: the broker cannot have given it up by now."""
@@ -195,7 +195,8 @@ class Referee:
                     demand(owner == lease.holder.member, "a key has two holders", *where, key, owner, lease.holder.member)
 
 
-def _hold(consumer: SimConsumer, task: Task) -> rules.Hold:
+def hold_of(consumer: SimConsumer, task: Task) -> rules.Hold:
+    """The task, as a message in the consumer's hands."""
     return rules.Hold(consumer.name, (consumer.group, task.held.subscription.topic, task.held.partition), task.offset, task.key)
 
 

@@ -6,7 +6,7 @@ often enough, and every fault also appears alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tests.sim.disk import ROOM, SimDisk
 from tests.sim.host import Host
@@ -20,8 +20,10 @@ MESSAGES_MAX = 150
 class Storms:
     """Plans and unleashes."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, more: Sequence[Callable[[], None]] = ()) -> None:
+        """`more`: kinds of storms of which each run meets some besides."""
         self._world = world
+        self._more = more
         self._rng = world.rng
         self._kinds: list[Callable[[], None]] = [
             self._broker_dies,
@@ -54,6 +56,8 @@ class Storms:
             for _ in range(rng.randint(1, 3)):
                 world.scheduler.at(rng.uniform(0, 4), lambda group=group: world.add_consumer(group))  # type: ignore[misc]
         chosen = rng.sample(self._kinds, rng.randint(1, 6))
+        if self._more:
+            chosen = chosen[:3] + rng.sample(self._more, rng.randint(1, 6))
         for _ in range(rng.choice([0, 5, 10, 20])):
             world.scheduler.at(rng.uniform(0.5, STORM_SECONDS), rng.choice(chosen))
 

@@ -23,7 +23,7 @@ from tests.sim.host import Host
 from tests.sim.network import Network
 from tests.sim.producer import SimProducer
 from tests.sim.referee import Referee
-from tests.sim.scheduler import Scheduler
+from tests.sim.scheduler import MAX_EVENTS, Scheduler
 from tests.sim.weather import Weather
 from zmqmq.config import BrokerConfig, TopicsConfig
 from zmqmq.core.model import GroupLimits, Limits, TopicSettings
@@ -38,10 +38,16 @@ TRACE_LINES = 200
 class World:
     """Everything of one run."""
 
+    max_events = MAX_EVENTS
+    idle_turns = 15
+    """Turns per second of a broker with nothing to do: beacons, sweeps, pings."""
+    client_idle_turns = 6
+    """Turns per second of a client with nothing to do: beacons and their absence, pings."""
+
     def __init__(self, seed: int, trace: bool = False, brokers: int = 1) -> None:
         self.seed = seed
         self.rng = Random(seed)
-        self.scheduler = Scheduler()
+        self.scheduler = Scheduler(self.max_events)
         self.lines: deque[str] = deque(maxlen=TRACE_LINES)
         self.digest = hashlib.blake2b(digest_size=8)
         self.weather = Weather(self.rng)
@@ -49,8 +55,8 @@ class World:
         self.session_timeout = self.rng.choice([2.0, 3.0, 5.0])
         self.config = self._configure()
         """What all brokers have in common."""
-        self.hosts = [Host(f"broker-{number + 1}", self.scheduler, self.network, self.rng, self._config_of(number), self.note) for number in range(brokers)]
-        self.referee = Referee(self)
+        self.hosts = self._machines(brokers)
+        self.referee = self._judge()
         self.habits = Habits()
         self.padding = self.rng.choice([0, 0, 700, 1500])
         """Bytes that some messages have more than others."""
@@ -64,8 +70,16 @@ class World:
         self._trace = trace
         self._born = 0
         for host in self.hosts:
-            host.watch(self.referee.stored)
             host.on_read, host.on_send, host.after_turn = self.referee.read, self.referee.said, self.referee.after_turn
+
+    def _machines(self, count: int) -> list[Host]:
+        return [Host(f"broker-{number + 1}", self.scheduler, self.network, self.rng, self._config_of(number), self.note) for number in range(count)]
+
+    def _judge(self) -> Referee:
+        referee = Referee(self)
+        for host in self.hosts:
+            host.watch(referee.stored)
+        return referee
 
     def _configure(self) -> BrokerConfig:
         rng = self.rng
@@ -107,11 +121,19 @@ class World:
         self.consumers.append(consumer)
         return consumer
 
-    def ask_for_replay(self) -> None:
-        """The administrator brings the dead letters of some group back."""
+    def administrator(self) -> SimAdmin:
+        """The process that administers."""
         if self.admin is None:
             self.admin = SimAdmin("admin", self.scheduler, self.network, self.rng, self.session_timeout)
-        self.admin.replay(self.rng.choice(self.topics), self.rng.choice(self.groups))
+        return self.admin
+
+    def ask_for_replay(self) -> None:
+        """The administrator brings the dead letters of some group back."""
+        self.administrator().replay(self.rng.choice(self.topics), self.rng.choice(self.groups))
+
+    def what_else_is_missing(self) -> list[str]:
+        """Why the brokers themselves are not well yet."""
+        return []
 
     def alive(self) -> list[SimProducer | SimConsumer | SimAdmin]:
         """All processes that run."""
