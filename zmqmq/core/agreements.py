@@ -15,7 +15,7 @@ from zmqmq.core.cluster_view import ClusterView
 from zmqmq.core.context import Context
 from zmqmq.core.layout import broker_path, decode, encode, epoch_path, place_path
 from zmqmq.core.mirror import Mirror
-from zmqmq.core.places import Member, Place, hand_over, release
+from zmqmq.core.places import Member, Place, hand_over, leave, release, without
 from zmqmq.core.replica import Key, Replica, Role
 from zmqmq.core.tree import Answer, Change, Changed, Check, Missing, Node, Outlet, Put, Read, Refusal, Step, Sync
 
@@ -167,7 +167,26 @@ class Agreements:
             if replica.leader is None or replica.leader.pending is None:
                 self._resume(replica)
             return
-        self._write(replica, hand_over(replica.place, successor), [Check(epoch_path(successor.broker), successor.be), Check(broker_path(successor.broker))])
+        self.resign(replica, successor)
+
+    def resign(self, replica: Replica, successor: Member) -> None:
+        """Names the successor; a leader with damaged records leaves the in-sync set with the same write."""
+        if self._is_out(replica):
+            return
+        place = hand_over(replica.place, successor)
+        if replica.spoiled:
+            place = without(place, self.context.settings.broker_id, replica.needed)
+        self._write(replica, place, [Check(epoch_path(successor.broker), successor.be), Check(broker_path(successor.broker))])
+
+    def leave(self, replica: Replica, me: Member) -> None:
+        """A follower with damaged records leaves the in-sync set."""
+        if not self._is_out(replica):
+            self._write(replica, leave(replica.place, me.broker, replica.needed), [Check(epoch_path(me.broker), me.be)])
+
+    def _is_out(self, replica: Replica) -> bool:
+        """Whether a write that ends this leadership, or a proposal, is not answered yet."""
+        pending = replica.leader is not None and replica.leader.pending is not None
+        return pending or self._sent.get(replica.key) == replica.epoch
 
     def _write(self, replica: Replica, place: Place, checks: list[Step]) -> None:
         """Ends this leadership by a write; whatever comes of it, this leader does nothing more until it knows."""

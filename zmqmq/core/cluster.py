@@ -18,6 +18,7 @@ from zmqmq.core.cluster_view import ClusterView
 from zmqmq.core.commands import Command
 from zmqmq.core.context import Context, Leadership
 from zmqmq.core.controller import Controller
+from zmqmq.core.damage import Damages
 from zmqmq.core.following import Following
 from zmqmq.core.housekeeping import Housekeeping
 from zmqmq.core.mirror import Mirror
@@ -79,13 +80,16 @@ class Cluster:
         self.agreements = Agreements(context, catalogue, self.outlet, self.mirror, learned, touch, heard, self._nonce)
         self.desk = ClusterDesk(self, membership.default_replicas)
         self.moving_in = MovingIn(self)
+        self.damages = Damages(context, self.roles, self.agreements, lambda: self.view, self.me)
         self.retiring = False
         self.when_written: list[Callable[[], None]] = []
         """Called once this turn is on disk, whether this broker may speak or not."""
         self._names = 0
         self._next_sweep = 0.0
         self._peers: dict[str, str] | None = None
+        catalogue.is_shared = True
         context.leader_of = self.leader_of
+        context.damaged = self.damages.found
 
     def _registration(self, membership: Membership) -> Registration:
         settings = self.context.settings
@@ -168,6 +172,7 @@ class Cluster:
         self.topic_writes.tick(now)
         self.following.registration()
         self.following.changes()
+        self.damages.step()
         self.moving_in.step()
         self.controller.step(self.view, self.me(), now)
         self.desk.step()
@@ -292,7 +297,7 @@ class Cluster:
 
     def deadline(self) -> float:
         """When time changes something here."""
-        offices = (self.registrar, self.mirror, self.controller, self.topic_writes, self.replication)
+        offices = (self.registrar, self.mirror, self.controller, self.topic_writes, self.replication, self.damages)
         return min(self._next_sweep, *(office.deadline() for office in offices))
 
     # --- the end ---------------------------------------------------------------------------------------------------

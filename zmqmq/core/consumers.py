@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from zmqmq.core.catalogue import Catalogue, Topic
 from zmqmq.core.commands import WAKE, Delivery, Empty, KeptLease, Lot, Pull, Recalled, Settle, Settled, Settlement, Subscribe, Subscribed
@@ -220,6 +221,7 @@ class Consumers:
             share = -(-credit // (len(candidates) - index))
             holder = queue.book.holder(session.client_id)
             request = QueuePull(queue, holder, partition.log.log_id, self.context.reader, partition.log.committed, self.context.wall)
+            request.leave_alone = partial(self.context.damaged, partition)
             rows = request.rows(share, left)
             unfinished = unfinished or request.unfinished
             self._after_reading(partition, queue)

@@ -101,6 +101,8 @@ class Context:
         self.counters = Counters()
         self.leader_of: Callable[[int, int], Leadership] = lambda topic_id, partition: Leadership("", "", 0)
         """Who leads a partition that is not led here, as far as this broker knows."""
+        self.damaged: Callable[[Partition, str], bool] = lambda partition, reason: False
+        """A record was read whose checksum does not match. True: another replica has it, so it must only be left alone; False: it is lost."""
         self.opened: dict[Partition, None] = {}
         """Partitions that this broker has begun to lead in this turn."""
         self.latest = 0.0

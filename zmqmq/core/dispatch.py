@@ -11,7 +11,7 @@ poison message then counts against itself and not against its neighbours.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from zmqmq.core.checksum import checksums
 from zmqmq.core.gates import Gate
@@ -40,6 +40,9 @@ class Pull:
         self.wall = wall
         self.unfinished = False
         """True when reading stopped at SCAN_MAX although there was more: ask again."""
+        self.leave_alone: Callable[[str], bool] = lambda reason: False
+        """Told that a message is damaged; True: it will be delivered undamaged elsewhere, and so must all that comes after it."""
+        self._is_over = False
 
     def rows(self, credit: int, max_bytes: int) -> list[Row]:
         """Up to `credit` messages by ascending offset, held by the consumer from now on; the caller grants the lease."""
@@ -49,7 +52,7 @@ class Pull:
         if self.holder.suspects and rows and rows[0].offset in self.holder.suspects:
             return rows  # a suspect travels alone
         used = sum(len(row.value) for row in rows)
-        if len(rows) < credit and unread and used < max_bytes:
+        if len(rows) < credit and unread and used < max_bytes and not self._is_over:
             fresh = self._read_on(credit - len(rows), max_bytes - used)
             overlap = rows and fresh and rows[-1].offset > fresh[0].offset  # what came back with a consumer may lie ahead of the cursor
             rows = sorted(rows + fresh) if overlap else rows + fresh
@@ -135,12 +138,12 @@ class Pull:
         offsets = sorted(offset for offset in picked if not self.queue.state.is_settled(offset))
         rows: list[Row] = []
         used = reached = 0
-        while reached < len(offsets) and used < max_bytes:
+        while reached < len(offsets) and used < max_bytes and not self._is_over:
             read = self._verified(list(self.reader.read_offsets(self.log_id, offsets[reached : reached + FETCH_STEP])))
             reached += FETCH_STEP
             rows += read
             used += sum(len(row.value) for row in read)
-        later = set(offsets[reached:])
+        later = set(offsets[reached:]) if not self._is_over else set(offsets) - {row.offset for row in rows}
         while len(rows) > 1 and used - len(rows[-1].value) >= max_bytes:
             row = rows.pop()
             used -= len(row.value)
@@ -180,9 +183,14 @@ class Pull:
             scanned += len(rows) + 1
             start = queue.cursor
             queue.cursor = rows[-1].offset + 1 if rows else self.committed
-            granted += self._admit(self._verified(rows), credit - len(granted))
+            sound = self._verified(rows)
+            if self._is_over:
+                queue.cursor = rows[len(sound)].offset
+            granted += self._admit(sound, credit - len(granted))
             self._settle_gaps(start, rows)
             used = sum(len(row.value) for row in granted)
+            if self._is_over:
+                break
         return granted
 
     def _settle_gaps(self, start: int, rows: list[Row]) -> None:
@@ -255,7 +263,7 @@ class Pull:
         return True
 
     def _verified(self, rows: list[Row]) -> list[Row]:
-        """The rows whose checksums match; the others are reported to the queue."""
+        """The rows whose checksums match; the others are reported to the queue. If they are to be left alone, only the rows before the first of them."""
         if not rows:
             return rows
         _, _, keys, headers, values, crcs = zip(*rows, strict=True)
@@ -263,6 +271,9 @@ class Pull:
         if computed == list(crcs):
             return rows
         bad = {row.offset for row, crc in zip(rows, computed, strict=True) if row.crc != crc}
+        if self.leave_alone(f"the checksum of offset {min(bad)} does not match"):
+            self._is_over = True
+            return [row for row in rows if row.offset < min(bad)]
         self.queue.unread_damage += sorted(bad)
         return [row for row in rows if row.offset not in bad]
 

@@ -132,14 +132,14 @@ class Allowance:
 
 
 class Feeder:
-    """Answers fetches. `find` gives the replica of a partition that is here."""
+    """Answers fetches. `find` gives the replica of a partition that is here, `damaged` is told when records of one cannot be read."""
 
-    def __init__(self, reader: Reader, find: Callable[[Key], Replica | None], catch_up_rate: float, warn: Callable[[str], None]) -> None:
+    def __init__(self, reader: Reader, find: Callable[[Key], Replica | None], catch_up_rate: float, damaged: Callable[[Replica, str], object]) -> None:
         self.peers: dict[str, Peer] = {}
         self.tails: dict[Key, Tail] = {}
         self._reader = reader
         self._find = find
-        self._warn = warn
+        self._damaged = damaged
         self._allowance = Allowance(catch_up_rate)
 
     def fetch(self, address: bytes, fetch: Fetch, now: float) -> list[FetchPart]:
@@ -246,7 +246,7 @@ class Feeder:
             try:
                 blocks = list(self._reader.blocks(log.log_id, offset, log.durable, max_bytes))
             except StorageDamaged as error:
-                self._warn(str(error))
+                self._damaged(replica, str(error))
                 return [], offset
             if not blocks:
                 return [], log.durable

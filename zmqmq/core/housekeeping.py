@@ -6,13 +6,15 @@ Things that become due at an instant are in one heap of partitions; everything t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from zmqmq.core.catalogue import Catalogue
+from zmqmq.core.checksum import checksum
 from zmqmq.core.commands import Beacon
 from zmqmq.core.consumers import Consumers
 from zmqmq.core.context import Context
 from zmqmq.core.hub import Hub
+from zmqmq.core.model import Row
 from zmqmq.core.operations import Buried
 from zmqmq.core.partition import Partition
 from zmqmq.core.retention import is_behind, is_cut, plan_trim
@@ -135,9 +137,15 @@ class Housekeeping:
             queue.mature(context.wall)
         if partition.next_due <= context.wall and not context.storage_full:
             due = [offset for offset, _ in self._next_delayed(partition, context.wall, MATURE_STEP)]
-            if due:
-                partition.mature(due, context.reader.read_offsets(partition.log.log_id, sorted(due)), context.wall)
+            rows = context.reader.read_offsets(partition.log.log_id, sorted(due)) if due else ()
+            if due and not self._must_leave_alone(partition, rows):
+                partition.mature(due, rows, context.wall)
                 partition.next_due = float("inf")  # asked again when this is committed
+
+    def _must_leave_alone(self, partition: Partition, rows: Sequence[Row]) -> bool:
+        """Whether one of the messages is damaged here and sound elsewhere: it must not get its place in the log as it is."""
+        bad = [row.offset for row in rows if checksum(row.value, row.key, row.headers) != row.crc]
+        return bool(bad) and self.context.damaged(partition, f"the checksum of offset {bad[0]} does not match")
 
     def _next_delayed(self, partition: Partition, until: float, limit: int) -> list[tuple[int, float]]:
         """The next delayed messages, without those that have matured already."""

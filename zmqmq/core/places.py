@@ -72,6 +72,18 @@ def with_in_sync(place: Place, isr: Iterable[Member], needed: int) -> Place:
     return replace(place, isr=members, elr=[kept[name] for name in sorted(kept)])
 
 
+def without(place: Place, broker: str, needed: int) -> Place:
+    """The record without a replica whose records are damaged: it is neither in sync nor eligible any more."""
+    kept = with_in_sync(place, [member for member in place.isr if member.broker != broker], needed)
+    return replace(kept, elr=[member for member in kept.elr if member.broker != broker])
+
+
+def leave(place: Place, broker: str, needed: int) -> Place:
+    """A follower whose records are damaged leaves the in-sync set by itself. The epoch grows although the leader stays: what it remembers of that
+    follower is void, so it cannot be taken in again for what it once reported."""
+    return replace(without(place, broker, needed), epoch=place.epoch + 1)
+
+
 def elect(place: Place, lives: Callable[[str], Member | None], needed: int, avoid: Iterable[str] = ()) -> Place:
     """A new leader, or none: the epoch grows.
 

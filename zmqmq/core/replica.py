@@ -62,6 +62,10 @@ class Replica:
         self.unapplied = Unapplied()
         self.damage = ""
         """Why this replica takes part in nothing any more."""
+        self.spoiled = ""
+        """What is wrong with records here that other replicas have undamaged."""
+        self._spoiled_in = -1
+        """The newest epoch in which this replica may have reported what it has, when that was found."""
         partition.log.agree = self._agree
 
     @property
@@ -98,6 +102,8 @@ class Replica:
         changed = place.epoch > self.epoch
         if changed:
             self._begin(place, me, now, max_lag)
+        elif self.role is Role.NONE and me.broker in place.replicas and place.leader != me.broker:
+            self.role, changed = Role.FOLLOWER, True  # taken in again while the leadership goes on
         if self.leader is not None:
             self.leader.needed = self.partition.needed = self.needed
             self.partition.in_sync = len(place.isr)
@@ -139,6 +145,15 @@ class Replica:
         """This replica cannot be trusted any more (its log contradicts what is committed): it says nothing from now on."""
         self.damage = reason
         self.step_down()
+
+    def spoil(self, reason: str) -> None:
+        """Some records here are damaged: from now on this replica fetches nothing, so that nobody counts on what it reports."""
+        self.spoiled, self._spoiled_in = reason, self.promised
+
+    def is_unlisted(self, broker: str) -> bool:
+        """Whether nobody relies on what is here, nor can before it reports again. `broker` is this one."""
+        names = {member.broker for member in [*self.place.isr, *self.place.elr]}
+        return self.role is Role.FOLLOWER and self.place.epoch > self._spoiled_in and broker not in names
 
     # --- the log ---------------------------------------------------------------------------------------------------
 

@@ -54,7 +54,7 @@ class Replication:
         self._me = me
         self._number = 0
         self._fetchers: dict[str, Fetcher] = {}
-        self._feeder = Feeder(context.reader, roles.get, settings.catch_up_rate, lambda text: context.note("damaged record", error=text))
+        self._feeder = Feeder(context.reader, roles.get, settings.catch_up_rate, lambda replica, text: context.damaged(replica.partition, text))
 
     # --- as leader -------------------------------------------------------------------------------------------------
 
@@ -144,7 +144,7 @@ class Replication:
         changed, self.roles.changed = self.roles.changed, {}
         for key in changed:
             replica = self.roles.get(key)
-            leader = replica.place.leader if replica is not None and replica.role is Role.FOLLOWER else ""
+            leader = replica.place.leader if replica is not None and replica.role is Role.FOLLOWER and not replica.spoiled else ""
             for broker, fetcher in self._fetchers.items():
                 if broker != leader:
                     fetcher.leave(key)
@@ -201,7 +201,7 @@ class Replication:
         committed, log.committed = log.committed, replica.leader.start  # its own first record is applied as any leader's
         self.roles.absorb(replica)
         log.committed = committed
-        return True
+        return not (replica.spoiled or replica.damage)
 
     def news(self, replica: Replica) -> None:
         """More of the partition is on disk or committed."""

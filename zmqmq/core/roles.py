@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from zmqmq.core.catalogue import REPLAY_STEP, Catalogue
+from zmqmq.core.catalogue import Catalogue
 from zmqmq.core.context import Context
-from zmqmq.core.model import TopicRecord
+from zmqmq.core.model import Kind, TopicRecord
 from zmqmq.core.partition import Partition
 from zmqmq.core.peer_commands import Snapshot
 from zmqmq.core.places import Member, Place
 from zmqmq.core.replica import Key, Replica, Role
 from zmqmq.core.writes import CreateLog, DropLog, LogState, PutHead, PutPromise, PutSnapshot, PutTopic
-from zmqmq.errors import NotLeader
+from zmqmq.errors import NotLeader, StorageDamaged
+
+REPLAY_BYTES = 4 << 20
+"""Bytes of records that are read from disk at once to be applied."""
 
 
 class Roles:
@@ -165,6 +168,13 @@ class Roles:
         replica.write(PutPromise(log_id, replica.promised))
         self.touch(replica)
 
+    def begin_anew(self, replica: Replica) -> None:
+        """The copy here is damaged and nobody relies on it: it goes, and the leader's is fetched."""
+        self._empty(replica)
+        replica.spoiled = ""
+        replica.installing = False
+        self.changed[replica.key] = None
+
     def install(self, replica: Replica, snapshot: Snapshot) -> None:
         """Takes over another replica's tables; the records that belong to them follow."""
         self._empty(replica)
@@ -195,16 +205,33 @@ class Roles:
         log = replica.partition.log
         while replica.absorbed < min(log.committed, replica.unapplied.since):
             stop = min(log.committed, replica.unapplied.since)
-            records = self.context.reader.replay(log.log_id, replica.absorbed, min(REPLAY_STEP, stop - replica.absorbed))
-            records = [record for record in records if record.offset < stop]
-            replica.partition.replay(records)
-            replica.absorbed = records[-1].offset + 1 if records else stop
+            try:
+                stored = self.context.reader.blocks(log.log_id, replica.absorbed, stop, REPLAY_BYTES)
+            except StorageDamaged as error:
+                if not self._pass_damaged(replica, str(error)):
+                    return
+                continue
+            replica.partition.absorb(stored)
+            replica.absorbed = stored[-1].first + len(stored[-1].values) if stored else stop
         blocks, reached = replica.unapplied.take(log.committed)
         if blocks:
             replica.partition.absorb(blocks)
         replica.absorbed = max(replica.absorbed, reached)
         if replica.partition.is_snapshot_due() or replica.partition.trimmed_unsaved:
             self.snapshot(replica)
+
+    def _pass_damaged(self, replica: Replica, reason: str) -> bool:
+        """The next record is damaged. A message counts all the same if no other replica has it; without an operation nobody knows what comes after it."""
+        if replica.spoiled or self.context.damaged(replica.partition, reason):
+            return False
+        (record,) = self.context.reader.replay(replica.log_id, replica.absorbed, 1)
+        if record.kind == Kind.OPERATION:
+            self.context.note("replica failed", topic=replica.topic.name, partition=replica.key[1], error=reason)
+            replica.fail(reason)
+            return False
+        replica.partition.replay([record])
+        replica.absorbed = record.offset + 1
+        return True
 
     def snapshot(self, replica: Replica) -> None:
         """Writes a follower's state down, as of what it has applied."""
