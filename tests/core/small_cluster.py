@@ -48,6 +48,10 @@ def a_view(brokers: Mapping[str, str] | str, places: Sequence[Place], wishes: Ma
     )
 
 
+WALL = 1_700_000_000.0
+"""Broker time when the clusters' own begins."""
+
+
 class Broker:
     """One broker's controller, mirror and jobs."""
 
@@ -88,7 +92,7 @@ class Broker:
             self.seat.run()
             self.mirror.tick(self.cluster.now)
             self.jobs.tick(self.cluster.now)
-            self.controller.step(self.mirror.view, self.me, self.cluster.now)
+            self.controller.step(self.mirror.view, self.me, self.cluster.now, WALL + self.cluster.now)
         self.seat.run()
 
     def one_round(self) -> None:

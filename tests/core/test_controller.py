@@ -8,11 +8,12 @@ from math import inf
 import pytest
 from msgspec.structs import replace
 
-from tests.core.small_cluster import SmallCluster, a_broker, a_member
+from tests.core.small_cluster import WALL, SmallCluster, a_broker, a_member
 from zmqmq.core import layout
 from zmqmq.core.controller import BALANCE_INTERVAL, STEPS_MAX
+from zmqmq.core.controller_cleaning import STEP_INTERVAL, SWEEP_INTERVAL, TOMBSTONE_KEPT
 from zmqmq.core.controller_election import PAUSE, VACANT_AFTER
-from zmqmq.core.layout import ControllerInfo
+from zmqmq.core.layout import ControllerInfo, Tombstone
 from zmqmq.core.places import release
 from zmqmq.core.tree import Change, Check
 
@@ -244,6 +245,38 @@ def test_a_deleted_topics_partitions_go_and_its_tombstone_stays() -> None:
     assert broker.errors == [None]
     assert layout.parts_path(7) not in cluster.tree.nodes
     assert layout.deleted_path(7) in cluster.tree.nodes
+
+
+def test_tombstones_go_after_a_long_time_unless_they_are_strangers() -> None:
+    cluster = SmallCluster("ab")
+    for number in range(250):
+        cluster.tree.put(layout.deleted_path(1000 + number), layout.encode(Tombstone("old", WALL - TOMBSTONE_KEPT + number)))
+    cluster.tree.put(layout.deleted_path(1), layout.encode(Tombstone("undated")))
+    cluster.tree.put(layout.deleted_path(2), b"\xff")
+    cluster.tree.put(layout.deleted_path(3), b'{"deleted": 5.0, "name": []}')
+    cluster.settle()
+    assert cluster.leader.controller.deadline() <= cluster.now + SWEEP_INTERVAL
+    for _ in range(6):
+        cluster.wait(STEP_INTERVAL)
+    left = sorted(int(name) for name in cluster.tree.children(layout.DELETED))
+    assert left[:3] == [1, 2, 3], "nobody knows how old they are"
+    assert 1000 not in left and 1249 in left, "the young ones are still needed"
+    cluster.wait(SWEEP_INTERVAL)
+    for _ in range(6):
+        cluster.wait(STEP_INTERVAL)
+    assert [int(name) for name in cluster.tree.children(layout.DELETED)] == [1, 2, 3]
+
+
+def test_who_has_lost_the_office_removes_no_tombstone() -> None:
+    cluster = SmallCluster("ab")
+    holder = cluster.leader
+    holder.seat.mute = True
+    cluster.tree.put(layout.CONTROLLER_EPOCH, cluster.tree.nodes[layout.CONTROLLER_EPOCH].data)
+    cluster.tree.put(layout.deleted_path(9), layout.encode(Tombstone("old", 1.0)))
+    view = dataclasses.replace(holder.mirror.view, deleted=frozenset({9}))
+    holder.controller.step(view, holder.me, cluster.now, WALL)
+    holder.seat.run()
+    assert layout.deleted_path(9) in cluster.tree.nodes
 
 
 def test_partitions_without_a_topic_are_left_alone() -> None:

@@ -174,7 +174,7 @@ class Cluster:
         self.following.changes()
         self.damages.step()
         self.moving_in.step()
-        self.controller.step(self.view, self.me(), now)
+        self.controller.step(self.view, self.me(), now, self.context.wall)
         self.desk.step()
         if now >= self._next_sweep:
             self._next_sweep = now + SWEEP_INTERVAL

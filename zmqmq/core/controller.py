@@ -18,11 +18,12 @@ from msgspec.structs import replace
 
 from zmqmq.core import layout
 from zmqmq.core.cluster_view import ClusterView, EpochEntry, Key, PlaceEntry
+from zmqmq.core.controller_cleaning import Cleaning
 from zmqmq.core.controller_election import Candidate
 from zmqmq.core.controller_verdict import better_leader, next_place
 from zmqmq.core.placement import REPLACE_AFTER, plan
 from zmqmq.core.places import Member, Place, begin_move
-from zmqmq.core.tree import Answer, Change, Changed, Check, Children, Delete, Event, List, Lost, Missing, Node, Outlet, Put, Read, Refusal, Step, Sync, Synced
+from zmqmq.core.tree import Answer, Change, Changed, Check, Event, Lost, Missing, Node, Outlet, Put, Read, Refusal, Step, Sync, Synced
 
 STEPS_MAX = 100
 """Steps of one change."""
@@ -69,7 +70,7 @@ class Controller:
         """When leaderships were seen to change."""
         self._next_balance = 0.0
         self._is_unbalanced = False
-        self._cleaning: set[int] = set()
+        self._cleaning = Cleaning(outlet, self._steps)
 
     @property
     def epoch(self) -> EpochEntry | None:
@@ -88,13 +89,15 @@ class Controller:
             return inf
         if self._office is None:
             return self._candidate.deadline()
+        cleaning = self._cleaning.deadline(self._seen) if self._seen is not None else inf
         if self._is_unbalanced:
-            return min(self._retry_at, self._next_balance if self._is_calm() else inf)
+            return min(self._retry_at, cleaning, self._next_balance if self._is_calm() else inf)
         waiting = [since + REPLACE_AFTER for since in self._gone_since.values() if since + REPLACE_AFTER > self._now]
-        return min([self._retry_at, *waiting])
+        return min([self._retry_at, cleaning, *waiting])
 
-    def step(self, view: ClusterView, me: Member | None, now: float) -> None:
-        """Does what there is to do. `me` is this broker's registration. Nothing is decided on a view that may be old."""
+    def step(self, view: ClusterView, me: Member | None, now: float, wall: float = 0.0) -> None:
+        """Does what there is to do. `me` is this broker's registration, `wall` broker time in seconds since 1970 UTC. Nothing is decided on a
+        view that may be old."""
         self._now = now
         if me is None or me != self._me:
             self._resign()
@@ -111,13 +114,15 @@ class Controller:
             self._resign()
             return
         self._work(view)
+        self._cleaning.bury(view, now, wall)
 
     def _resign(self) -> None:
         self._office = None
         self._term += 1
         self._seen = None
-        for known in (self._dirty, self._newer, self._outstanding, self._doubtful, self._gone_since, self._cleaning, self._led_since):
+        for known in (self._dirty, self._newer, self._outstanding, self._doubtful, self._gone_since, self._led_since):
             known.clear()
+        self._cleaning.forget()
         self._retry_at = inf
 
     def _work(self, view: ClusterView) -> None:
@@ -150,8 +155,7 @@ class Controller:
             self._dirty.update(key for key, entry in view.places.items() if known.get(key) is not entry)
         for key in [key for key, entry in self._newer.items() if key not in view.places or view.places[key].version >= entry.version]:
             del self._newer[key]
-        for topic_id in sorted((view.part_topics & view.deleted) - view.topics_by_id.keys() - self._cleaning):
-            self._clean(topic_id)
+        self._cleaning.clear(view)
 
     def _notice_leaders(self, view: ClusterView, seen: ClusterView | None) -> None:
         known = seen.places if seen is not None else {}
@@ -287,25 +291,3 @@ class Controller:
     def _later(self, keys: Iterable[Key]) -> None:
         self._doubtful.update(keys)
         self._retry_at = min(self._retry_at, self._now + RETRY_INTERVAL)
-
-    # --- deleted topics ------------------------------------------------------------------------------------------------
-
-    def _clean(self, topic_id: int) -> None:
-        """The records of a deleted topic's partitions go; its tombstone stays for brokers that come back later."""
-        self._cleaning.add(topic_id)
-        term = self._term
-        self._outlet.ask(List(layout.parts_path(topic_id)), lambda answer: self._clean_parts(topic_id, answer) if term == self._term else None)
-
-    def _clean_parts(self, topic_id: int, answer: Answer) -> None:
-        """Whatever comes of it, the next change of the view begins anew."""
-        parent, term = layout.parts_path(topic_id), self._term
-        paths = [f"{parent}/{name}" for name in answer.names] if isinstance(answer, Children) else []
-        if isinstance(answer, Children):
-            paths.append(parent)
-        batches = [paths[start : start + STEPS_MAX - 1] for start in range(0, len(paths), STEPS_MAX - 1)]
-        for number, batch in enumerate(batches):
-            is_last = number == len(batches) - 1
-            change = self._steps([Delete(path) for path in batch])
-            self._outlet.ask(change, lambda _, is_last=is_last: self._cleaning.discard(topic_id) if is_last and term == self._term else None)  # type: ignore[misc]
-        if not batches:
-            self._cleaning.discard(topic_id)
