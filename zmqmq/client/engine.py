@@ -197,6 +197,6 @@ class Engine:
 
     def _wake_at(self, now: float) -> float:
         if self._goodbye_at is not None:  # the role is not asked any more
-            return min(self._goodbye_at, self._lines.deadline(now))
+            return min(self._goodbye_at, self._lines.deadline(now)) if self._lines.all else now
         times = [self._lines.deadline(now), self._role.deadline(self._lines.open(now))]
         return min(times) if self._stop_at is None else min(*times, self._stop_at)
