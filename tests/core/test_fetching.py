@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from zmqmq.core.feeding import Allowance, Peer, Tail
-from zmqmq.core.peer_commands import Block, Fetch, FetchPart
-from zmqmq.core.writes import AppendMessages
+from zmqmq.core.fetching import Fetcher
+from zmqmq.core.model import GroupLimits, TopicRecord, TopicSettings
+from zmqmq.core.partition import Partition
+from zmqmq.core.peer_commands import Block, Fetch, Fetched, FetchPart
+from zmqmq.core.replica import Replica, Role
+from zmqmq.core.writes import AppendMessages, LogState
 
 
 def fetch(number: int, *parts: FetchPart, series: int = 1, first: bool = False, be: int = 3) -> Fetch:
@@ -88,3 +92,25 @@ def test_a_rate_allows_at_most_one_second_at_once() -> None:
     allowance.spend(150)
     assert allowance.left(1000.2) <= 0
     assert allowance.left(1001.0) == 50
+
+
+def followed(partition: int) -> Replica:
+    record = TopicRecord(1, "t", 2, 3, TopicSettings(), 0.0)
+    state = LogState(partition + 10, 1, partition, 0, 0, 0, 0, 0, 0, 0, (), (), (), ())
+    replica = Replica(Partition(record, partition, state, GroupLimits(), lambda: 0.5), 2)
+    replica.role, replica.epoch = Role.FOLLOWER, 2
+    return replica
+
+
+def test_a_question_in_place_of_another_one_lists_everything_for_the_answer_to_that_one_is_not_taken() -> None:
+    fetcher = Fetcher("cluster", "b", "a", 0.5, 1000)
+    fetcher.follow(followed(0))
+    first = fetcher.ask(0.0, 3, 1)
+    fetcher.follow(followed(1))
+    second = fetcher.ask(0.1, 3, 2)
+    assert first is not None and first.first
+    assert second is not None and second.first and [part.partition for part in second.parts] == [0, 1]
+    assert not fetcher.is_answer(3, Fetched(1, 3, []), 3)
+    assert fetcher.is_answer(3, Fetched(2, 3, []), 3)
+    third = fetcher.ask(0.2, 3, 3)
+    assert third is not None and not third.first and not third.parts

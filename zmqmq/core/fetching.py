@@ -1,8 +1,9 @@
 """The follower's side of fetching: one question at a time to each broker that leads partitions followed from here.
 
 A question is held by the leader until there is news. When the set of partitions changes meanwhile, a new question replaces the one that is
-out, since nobody wants to wait for the old one; its answer, should it come, is to a question that is not the latest any more.
-Whatever is lost on the way, the deadline of the question begins a new series that lists everything.
+out, since nobody wants to wait for the old one; its answer, should it come, is to a question that is not the latest any more, and is not taken.
+What was in it has to be asked for again, so the new question begins a new series, which lists everything; so does the deadline of a
+question, whatever was lost on the way.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ class Fetcher:
             self.missed = True
         if (self._out and not self._changed) or (not self.replicas and not self._told):
             return None
+        if self._out:
+            self._told = None  # its answer may be on the way: the leader takes for told what is never taken here
         parts = self._parts()
         first = self._told is None
         if first:
