@@ -67,6 +67,7 @@ class Machine(World):
         membership = Membership(
             storage_id=self.storage.storage_id,
             previous_session=self.disk.session,
+            copied=self.storage.identity.copied,
             has_data=self.storage.has_data,
             rack=self.rack,
             default_replicas=self.default_replicas,
