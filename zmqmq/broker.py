@@ -27,10 +27,11 @@ from zmqmq.core.node import Node, Output
 from zmqmq.core.overview import Figures
 from zmqmq.core.tree import Tree, Trouble
 from zmqmq.core.writes import Write
-from zmqmq.errors import BadFrame, StorageFull, ZmqmqError
+from zmqmq.errors import BadFrame, ConfigError, StorageFull, ZmqmqError
 from zmqmq.shell.metrics import picture
 from zmqmq.shell.opening import Shells, membership, open_shells
 from zmqmq.shell.peers import Peers, Refused
+from zmqmq.shell.self_check import check_in_background
 from zmqmq.shell.transport import LINGER_MS
 from zmqmq.version import VERSION
 from zmqmq.wire import decode_answer, decode_request, encode, encode_beacon
@@ -45,6 +46,8 @@ RETIRE_WAIT = 5.0
 """Seconds that a broker that is told to stop waits until its leaderships are handed over."""
 DELETE_BYTES = 2 << 20
 """Bytes deleted in one turn; bounds its stall to some milliseconds."""
+UPKEEP_INTERVAL = 0.01
+"""Seconds between looks at the write-ahead log under load; it grows by a turn or two meanwhile."""
 ROOM_INTERVAL = 1.0
 """Seconds between looks for room while the disk is full."""
 COLLECT_AFTER = 100_000
@@ -67,8 +70,10 @@ class Broker:
         self._stopping = False
         self._full = False
         self._next_look = 0.0
+        self._next_upkeep = 0.0
         self._next_figures = 0.0
         self._worst_turn = 0.0
+        self._unreachable: str | None = None
 
     def _settings(self) -> NodeSettings:
         config = self.config
@@ -105,9 +110,21 @@ class Broker:
         self._end_turn()
         self.log.info("opened", partitions=self.node.catalogue.partitions, topics=len(self.node.catalogue), endpoint=self.config.endpoint)
 
+    def check_address(self) -> None:
+        """A member of a cluster must be found where it says: looks in the background, and the broker stops if nobody or somebody else is found there."""
+        if self.tree is not None:
+            check_in_background(self.config.endpoint, self.config.broker_id, self.storage.incarnation, self._checked)
+
+    def _checked(self, error: str | None) -> None:
+        """Called by the thread that looks; the loop reads it in its next turn."""
+        self._unreachable = error
+        if error is not None:
+            with contextlib.suppress(OSError):  # the broker has stopped meanwhile
+                self.transport.wake()
+
     def run(self) -> None:
         """Turns until `stop`, and until what this broker leads is handed over. Raises StorageFailed or StorageDamaged when the store cannot be
-        trusted any more, and ConfigError when the cluster does not take this broker."""
+        trusted any more, and ConfigError when the cluster does not take this broker, or cannot reach it."""
         while not self._stopping:
             self._wait_and_turn()
         until = self.clock.read().now + RETIRE_WAIT
@@ -128,8 +145,12 @@ class Broker:
         self.node.tick()
         if self.node.fatal is not None:
             raise self.node.fatal
+        if self._unreachable is not None:
+            raise ConfigError(self._unreachable)
         self._end_turn()
-        self.storage.maintain(idle=not arrived)
+        if not arrived or moment.now >= self._next_upkeep:
+            self._next_upkeep = moment.now + UPKEEP_INTERVAL
+            self.storage.maintain(idle=not arrived)
         self._watch(moment.now)
 
     def stop(self) -> None:
@@ -256,7 +277,8 @@ class Broker:
             peers.renew(broker)
         for broker, command in output.questions:
             peers.send(broker, encode(command))
-        tree.submit(output.requests)
+        if output.requests:
+            tree.submit(output.requests)
 
     def _watch(self, began: float) -> None:
         """Measures the turn, looks for room while the disk is full, and refreshes the figures once per beacon."""
@@ -314,6 +336,7 @@ def run(config: BrokerConfig) -> int:
     try:
         with signals(broker.stop, broker.transport.wake_descriptor):
             broker.open()
+            broker.check_address()
             _calm_collector()
             print(f"zmqmq {VERSION} broker {config.broker_id} ready on {config.endpoint}, data in {config.data}", flush=True)
             broker.run()
