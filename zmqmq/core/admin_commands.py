@@ -279,6 +279,7 @@ class BrokerStatus(Command, frozen=True, tag="broker_status"):
     endpoint: str
     topics: int
     partitions: int
+    """Partitions of which it holds a replica."""
     partitions_led: int
     sessions: int
     held: int
