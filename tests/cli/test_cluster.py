@@ -51,6 +51,9 @@ class FakeAdmin:
     def leader(self) -> BrokerSummary | None:
         return self.chief
 
+    def brokers(self) -> list[BrokerSummary]:
+        return [] if self.chief is None else [self.chief]
+
     def topic(self, name: str) -> FakeAdmin:
         return self
 
@@ -178,3 +181,19 @@ def test_a_topic_or_controller_named_like_a_subcommand_is_not_mistaken_for_one()
 
     assert _program("broker", "drain") is None and _program("broker", "--port") is not None
     assert _program("controller", "drain") is not None and _program("broker") is not None
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["cluster", "status"],
+        ["broker", "drain", "broker-1"],
+        ["broker", "remove", "broker-1", "--undo"],
+        ["partitions", "reassign", "temp_1", "0", "--replicas", "broker-2"],
+        ["topic", "add-partitions", "temp_1", "4"],
+    ],
+)
+def test_a_broker_that_stands_alone_is_no_cluster(zmqmq: Command, arguments: list[str]) -> None:
+    refused = zmqmq(*arguments)
+    assert refused.code == exits.REFUSED and "stands alone" in refused.err
+    assert zmqmq("leader").code == exits.OK

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from zmqmq import Admin
 from zmqmq.cli import exits
 from zmqmq.cli.cluster_health import concern_of, concerns_of, verdict, worst_first
 from zmqmq.cli.link import Link, command, leave
@@ -26,6 +27,7 @@ Undo = Annotated[bool, typer.Option("--undo", help="take it back")]
 def status(link: Link, topic: OptionalTopic = None, limit: Annotated[int, typer.Option(min=0, max=1_000_000, help="partitions to list")] = 100) -> None:
     """Shows brokers and partitions, what is wrong first. Exit code 0 if all is well, 1 if not."""
     with link.admin() as admin:
+        demand_cluster(admin)
         report = admin.cluster(topic or "")
     concerns = concerns_of(report)
     if link.json:
@@ -58,6 +60,13 @@ def _leaders(link: Link, topic: str, parts: list[tuple[int, str, int, list[str]]
         raise typer.Exit(exits.FAILED)
 
 
+def demand_cluster(admin: Admin) -> None:
+    """Ends the command if the broker stands alone."""
+    alone = next((broker for broker in admin.brokers() if broker.role == "standalone"), None)
+    if alone is not None:
+        leave(exits.REFUSED, f"{alone.broker_id} at {alone.endpoint} stands alone, without a cluster; zmqmq status says how it is")
+
+
 # --- brokers -----------------------------------------------------------------------------------------------------------
 
 
@@ -65,6 +74,7 @@ def _leaders(link: Link, topic: str, parts: list[tuple[int, str, int, list[str]]
 def drain(link: Link, broker: BrokerId, undo: Undo = False) -> None:
     """Lets a broker hand its leaderships over and take no new ones, e.g. before it is restarted; it goes on as a follower."""
     with link.admin() as admin:
+        demand_cluster(admin)
         count = admin.drain_broker(broker, undo=undo)
     if link.json:
         emit({"broker": broker, "draining": not undo, "leads": count})
@@ -76,6 +86,7 @@ def drain(link: Link, broker: BrokerId, undo: Undo = False) -> None:
 def remove(link: Link, broker: BrokerId, undo: Undo = False) -> None:
     """Moves everything that a broker holds to others; when nothing is left it may be stopped for good."""
     with link.admin() as admin:
+        demand_cluster(admin)
         count = admin.remove_broker(broker, undo=undo)
     if link.json:
         emit({"broker": broker, "removing": not undo, "replicas": count})
@@ -95,6 +106,7 @@ def reassign(
     if not names:
         leave(exits.USAGE, "--replicas: names at least one broker")
     with link.admin() as admin:
+        demand_cluster(admin)
         admin.reassign(topic, partition, names)
     goal = ", ".join(names)
     if link.json:

@@ -8,6 +8,7 @@ import msgspec
 import typer
 
 from zmqmq.cli import exits
+from zmqmq.cli.cluster import demand_cluster
 from zmqmq.cli.link import Link, command, confirm, leave
 from zmqmq.cli.output import emit, facts, moment, plain, say, size, table
 from zmqmq.client.admin_values import Topic as TopicWithPartitions
@@ -70,6 +71,7 @@ def add_partitions(
 ) -> None:
     """Gives a topic of a cluster more partitions; keys may get another one, so order per key holds from then on only."""
     with link.admin() as admin:
+        demand_cluster(admin)
         _show(link, admin.add_partitions(topic, partitions))
 
 
