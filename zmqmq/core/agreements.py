@@ -149,6 +149,11 @@ class Agreements:
             self.catalogue.withdraw(replica.topic, replica.partition)
             self.context.touch(replica.partition)
 
+    @property
+    def releasing(self) -> list[Key]:
+        """Partitions that are being handed over, or were until lately."""
+        return list(self._releasing)
+
     def step(self, replicas: Iterable[Replica], view: ClusterView, me: str) -> None:
         """Carries hand-overs on."""
         for replica in replicas:

@@ -21,6 +21,7 @@ from zmqmq.core.controller import Controller
 from zmqmq.core.damage import Damages
 from zmqmq.core.following import Following
 from zmqmq.core.housekeeping import Housekeeping
+from zmqmq.core.layout import BrokerInfo
 from zmqmq.core.mirror import Mirror
 from zmqmq.core.moving_in import MovingIn
 from zmqmq.core.partition import Partition
@@ -87,6 +88,8 @@ class Cluster:
         self._names = 0
         self._next_sweep = 0.0
         self._peers: dict[str, str] | None = None
+        self._brokers: Mapping[str, BrokerInfo] | None = None
+        """What `_peers` was made of."""
         catalogue.is_shared = True
         context.leader_of = self.leader_of
         context.damaged = self.damages.found
@@ -215,6 +218,9 @@ class Cluster:
 
     def take_peers(self) -> Mapping[str, str] | None:
         """Endpoints of all other brokers, if they have changed since the last call."""
+        if self.view.brokers == self._brokers:
+            return None
+        self._brokers = self.view.brokers
         peers = {broker: info.endpoint for broker, info in self.view.brokers.items() if broker != self.context.settings.broker_id}
         if self._peers == peers:
             return None
@@ -282,7 +288,8 @@ class Cluster:
             replica = self.roles.get(key)
             if replica is not None:
                 self.agreements.review(replica, self.view)
-        self.agreements.step([replica for replica in self.roles if replica.role is Role.RELEASING], self.view, self.context.settings.broker_id)
+        releasing = [replica for key in self.agreements.releasing if (replica := self.roles.get(key)) is not None]
+        self.agreements.step(releasing, self.view, self.context.settings.broker_id)
         self.replication.follow()
         self.replication.speak()
 
@@ -297,8 +304,8 @@ class Cluster:
 
     def deadline(self) -> float:
         """When time changes something here."""
-        offices = (self.registrar, self.mirror, self.controller, self.topic_writes, self.replication, self.damages)
-        return min(self._next_sweep, *(office.deadline() for office in offices))
+        offices = min(self.registrar.deadline(), self.mirror.deadline(), self.controller.deadline(), self.topic_writes.deadline())
+        return min(self._next_sweep, offices, self.replication.deadline(), self.damages.deadline())
 
     # --- the end ---------------------------------------------------------------------------------------------------
 

@@ -155,6 +155,10 @@ class Feeder:
             if key in peer.parts:
                 peer.fresh[key] = peer.moved[key] = None
 
+    def has_all(self, broker: str, key: Key) -> None:
+        """The follower broker has just reported all that there is of a partition: until there is news it is left alone."""
+        self.peers[broker].fresh.pop(key, None)
+
     def answers(self, now: float) -> Iterator[tuple[bytes, Fetched]]:
         """Answers to those held questions that have one now."""
         for peer in self.peers.values():

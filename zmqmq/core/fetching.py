@@ -32,7 +32,11 @@ class Fetcher:
         self._out = 0
         """Number of the fetch that waits for its answer, 0 if none does."""
         self._sent_at = 0.0
+        self._pause: float | None = None
+        """Nothing is asked before."""
         self._changed = False
+        self._moved: dict[Key, None] = {}
+        """Partitions about which there may be something to tell."""
         self._snapshot: tuple[int, Key, float] | None = None
         self.missed = False
         """A question was not answered in time: the connection may be dead without anybody having noticed."""
@@ -40,10 +44,22 @@ class Fetcher:
     def follow(self, replica: Replica) -> None:
         """The partition is followed from this broker from now on, or in a newer epoch."""
         self.replicas[replica.key] = replica
+        self._moved[replica.key] = None
         self._changed = True
 
     def leave(self, key: Key) -> None:
-        self._changed = self.replicas.pop(key, None) is not None or self._changed
+        if self.replicas.pop(key, None) is not None:
+            self._moved[key] = None
+            self._changed = True
+
+    def moved(self, key: Key) -> None:
+        """Something about a partition has changed on this broker's disk."""
+        self._moved[key] = None
+
+    def begin_again(self, at: float) -> None:
+        """What came could not be kept: it is asked for again, but not before `at`."""
+        self._told = None
+        self._pause = at
 
     def reset(self) -> None:
         """The connection was lost or is new: what is out will not be answered."""
@@ -55,6 +71,10 @@ class Fetcher:
 
     def ask(self, now: float, be: int, number: int) -> Fetch | None:
         """The next question, if one is due; everything that it reports is on disk. `number` grows over all questions of this broker's life."""
+        if self._pause is not None:
+            if now < self._pause:
+                return None
+            self._pause = None
         if self._out and now >= self._sent_at + self._wait + ANSWER_TIMEOUT:
             self.reset()
             self.missed = True
@@ -75,9 +95,16 @@ class Fetcher:
 
     def _parts(self) -> list[FetchPart]:
         """What has changed since the last fetch of the series."""
-        told = self._told or {}
-        parts = [part for key, replica in self.replicas.items() if told.get(key) != (part := question(replica))]
-        return parts + [FetchPart(*key, -1, 0, -1) for key in told if key not in self.replicas]
+        moved, self._moved = self._moved, {}
+        if self._told is None:
+            return [question(replica) for replica in self.replicas.values()]
+        parts: list[FetchPart] = []
+        for key in moved:
+            replica, told = self.replicas.get(key), self._told.get(key)
+            part = question(replica) if replica is not None else FetchPart(*key, -1, 0, -1)
+            if part != told and (replica is not None or told is not None):
+                parts.append(part)
+        return parts
 
     def is_answer(self, be: int, answer: Fetched, mine: int) -> bool:
         """Whether it answers the question that is out; then none is any more."""
@@ -89,7 +116,9 @@ class Fetcher:
         return True
 
     def deadline(self) -> float:
-        """When the question that is out counts as lost."""
+        """When the question that is out counts as lost, or the next one may be asked."""
+        if self._pause is not None:
+            return self._pause
         return self._sent_at + self._wait + ANSWER_TIMEOUT if self._out else float("inf")
 
     # --- snapshots -------------------------------------------------------------------------------------------------

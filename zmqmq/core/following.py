@@ -18,6 +18,8 @@ from zmqmq.core.writes import DropTopic, PutClusterId, PutSession, RenewStorageI
 if TYPE_CHECKING:
     from zmqmq.core.cluster import Cluster
 
+UNWANTED_INTERVAL = 10.0
+"""Seconds between looks for replicas that were moved away."""
 DELETE_AFTER = 3600.0
 """Seconds that a replica which was moved away is kept."""
 
@@ -30,6 +32,7 @@ class Following:
         """The registration that was known in the last turn."""
         self._cluster = cluster
         self._unwanted: dict[Key, float] = {}
+        self._next_unwanted = 0.0
 
     def registration(self) -> None:
         """The registration is new, or gone: roles come and go with it."""
@@ -90,14 +93,22 @@ class Following:
             here = {replica.key[0] for replica in self._cluster.roles} | {topic.record.topic_id for topic in self._cluster.catalogue}
             for topic_id in sorted(here & self._cluster.view.deleted):
                 self._topic_deleted(topic_id)
-        for entry in self._cluster.view.topics_by_id.values():
+        altered = self._altered_topics()
+        for topic_id, entry in self._cluster.view.topics_by_id.items():
             if not self._is_held_up(entry.record):
                 self._cluster.catalogue.know(entry.record)
-                self._cluster.roles.set_topic(entry.record)
+                if topic_id in altered:
+                    self._cluster.roles.set_topic(entry.record)
         waiting = [key for key in self._cluster.view.places if self._cluster.roles.get(key) is None]
         for key in waiting:
             entry_of = self._cluster.view.places[key]
             self.learn(key, entry_of.place, entry_of.version)
+
+    def _altered_topics(self) -> set[int]:
+        """Topics of replicas here whose record is another one by now; seen in one pass, for there may be many of both."""
+        known = self._cluster.view.topics_by_id
+        here = ((replica.key[0], replica.topic) for replica in self._cluster.roles)
+        return {topic_id for topic_id, topic in here if (entry := known.get(topic_id)) is not None and entry.record is not topic and entry.record != topic}
 
     def _is_held_up(self, record: TopicRecord) -> bool:
         """An earlier topic of that name is still known here: its tombstone is to be seen first, so that its consumers are told. Its partitions'
@@ -136,16 +147,21 @@ class Following:
             self._cluster.agreements.release(replica)
 
     def sweep(self) -> None:
-        """What time alone may change."""
-        for replica in self._cluster.roles:
-            if replica.leads:
-                self._cluster.agreements.review(replica, self._cluster.view)
-                self._cluster.agreements.watch_alone(replica, self._cluster.view)
+        """What time alone may change. Of many partitions that are led here most are in order, which is seen at a glance."""
+        cluster, now = self._cluster, self._cluster.context.now
+        cluster.replication.absorb()
+        lately = cluster.replication.heard_lately()
+        for replica in cluster.roles:
+            if replica.leader is not None and (cluster.retiring or not _is_in_order(replica, lately)):
+                cluster.agreements.review(replica, cluster.view)
+                cluster.agreements.watch_alone(replica, cluster.view)
                 self._consider_handing_over(replica)
-                if self._cluster.retiring:
-                    self._cluster.agreements.release(replica)
-        self._cluster.agreements.retry()
-        self._drop_unwanted()
+                if cluster.retiring:
+                    cluster.agreements.release(replica)
+        cluster.agreements.retry()
+        if now >= self._next_unwanted:
+            self._next_unwanted = now + UNWANTED_INTERVAL
+            self._drop_unwanted()
 
     def _drop_unwanted(self) -> None:
         """Partitions that have been moved away for good: their records go after a while, and only by a fresh picture."""
@@ -157,3 +173,10 @@ class Following:
                 self._unwanted.pop(replica.key, None)
             elif self._cluster.context.now - self._unwanted.setdefault(replica.key, self._cluster.context.now) >= DELETE_AFTER:
                 self._cluster.roles.drop(replica.key)
+
+
+def _is_in_order(replica: Replica, lately: set[str]) -> bool:
+    """Led here, all replicas in sync, everything committed, nobody silent, nothing asked for."""
+    leader, log, place = replica.leader, replica.partition.log, replica.place
+    is_whole = leader is not None and len(leader.isr) == len(place.replicas) and leader.isr.keys() <= lately
+    return is_whole and log.committed == log.end and place.target == "" and replica.role is Role.LEADER

@@ -25,6 +25,11 @@ from zmqmq.core.roles import Roles
 from zmqmq.core.writes import AppendDelayed, AppendMessages, AppendOperation, LogState, PutEpoch, Reader, Write
 from zmqmq.errors import ClusterMismatch
 
+ABSORB_BYTES = 256 << 10
+"""Bytes that a follower lets come together before it applies what is committed of them; what is less waits for the next sweep."""
+FULL_DISK_PAUSE = 0.2
+"""Seconds until a follower asks again for what its full disk could not take."""
+
 
 class ReplicationSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Times in seconds, sizes in bytes."""
@@ -53,6 +58,8 @@ class Replication:
         """Brokers that have not answered in time."""
         self._me = me
         self._number = 0
+        self._absorbable: dict[Key, None] = {}
+        """Partitions followed here of which something is to be applied."""
         self._fetchers: dict[str, Fetcher] = {}
         self._feeder = Feeder(context.reader, roles.get, settings.catch_up_rate, lambda replica, text: context.damaged(replica.partition, text))
 
@@ -74,7 +81,10 @@ class Replication:
             if (tail := self._feeder.tails.get(replica.key)) is not None:
                 tail.forget(min((progress.offset for name, progress in replica.leader.followers.items() if name in replica.leader.isr), default=log.durable))
             self.roles.touch(replica)
-            self.examine[replica.key] = None
+            if part.offset == log.durable:
+                self._feeder.has_all(command.broker, replica.key)
+            if command.broker not in replica.leader.isr:
+                self.examine[replica.key] = None
 
     def _is_ours(self, address: bytes, command: Fetch | AskSnapshot) -> bool:
         ours = self.context.settings.cluster_id
@@ -181,6 +191,8 @@ class Replication:
             if log.end > log.durable:
                 log.truncate(log.durable)
                 replica.unapplied.restart(log.durable)
+                if (fetcher := self._fetchers.get(replica.place.leader)) is not None:
+                    fetcher.begin_again(self.context.now + FULL_DISK_PAUSE)
         kinds = (AppendMessages, AppendDelayed, AppendOperation, PutEpoch)
         return [write for write in writes if not (isinstance(write, kinds) and write.log_id in logs)]
 
@@ -188,10 +200,22 @@ class Replication:
         """A turn of a partition that is not open for clients is on disk."""
         log = replica.partition.log
         replica.partition.stored()
+        if (fetcher := self._fetchers.get(replica.place.leader)) is not None:
+            fetcher.moved(replica.key)
         if replica.installing and log.end >= replica.install_end:
             self.roles.installed(replica)
         elif replica.role is Role.FOLLOWER and not replica.installing:
-            self.roles.absorb(replica)
+            self._absorbable[replica.key] = None
+            if replica.unapplied.size >= ABSORB_BYTES:
+                self.absorb([replica.key])
+
+    def absorb(self, keys: Iterable[Key] | None = None) -> None:
+        """Applies what is committed of partitions that are followed here; all of them if none are named. Nobody waits for it, so it is done in bulk."""
+        for key in list(self._absorbable) if keys is None else keys:
+            self._absorbable.pop(key, None)
+            replica = self.roles.get(key)
+            if replica is not None and replica.role is Role.FOLLOWER and not replica.installing:
+                self.roles.absorb(replica)
 
     def is_open(self, replica: Replica) -> bool:
         """Whether what the leader began with is committed, so that it may lead; applies all that came before."""
@@ -215,6 +239,11 @@ class Replication:
         peer = self._feeder.peers.get(broker)
         return peer.heard if peer is not None else float("-inf")
 
+    def heard_lately(self) -> set[str]:
+        """This broker and those whose last fetch came so lately that whoever had everything then is in time."""
+        since = self.context.now - self.settings.max_lag / 2
+        return {self.context.settings.broker_id, *(broker for broker, peer in self._feeder.peers.items() if peer.heard >= since)}
+
     def speak(self) -> None:
         """Everything of this turn is on disk: answers and asks."""
         for address, answer in self._feeder.answers(self.context.now):
@@ -232,7 +261,10 @@ class Replication:
 
     def deadline(self) -> float:
         """When something has to be said although nothing happens."""
-        return min([self._feeder.deadline(), *(fetcher.deadline() for fetcher in self._fetchers.values())])
+        deadline = self._feeder.deadline()
+        for fetcher in self._fetchers.values():
+            deadline = min(deadline, fetcher.deadline())
+        return deadline
 
 
 def picture(reader: Reader, replica: Replica, question: AskSnapshot) -> Snapshot:

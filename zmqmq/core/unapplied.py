@@ -32,6 +32,11 @@ class Unapplied:
         self._size = 0
         self.since = self._end = end
 
+    @property
+    def size(self) -> int:
+        """Bytes that wait here, about."""
+        return self._size
+
     def add(self, block: Block) -> None:
         self._blocks.append(block)
         self._size += sum(map(len, block.values)) + BLOCK_OVERHEAD
