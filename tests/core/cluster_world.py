@@ -38,6 +38,8 @@ class Machine(World):
         self.answers: list[tuple[str, Command]] = []
         self.up: dict[str, str] = {}
         """Other brokers that it is connected to, with their endpoints."""
+        self.events: list[tuple[str, dict[str, object]]] = []
+        """What the operator could read in the log."""
         self.is_alive = False
         super().__init__(seed=sum(name.encode()), disk=disk or MemoryDisk(storage_id=f"s-{name}", cluster_id=CLUSTER_ID), **settings)
 
@@ -126,6 +128,7 @@ class Machine(World):
             if address.startswith(PEER) and (asker := machines[address.removeprefix(PEER).decode()]).is_alive:
                 asker.answers.append((self.name, decode_answer(encode(command))))
         super()._post(output._replace(sends=clients))
+        self.events += output.events
         for broker, endpoint in (output.peers or {}).items():
             if self.up.get(broker) != endpoint and machines[broker].is_alive:
                 self.up[broker] = endpoint

@@ -1,7 +1,7 @@
 """How a broker follows its cluster: its own registration, topics, and the places of partitions, turn by turn.
 
 Level-triggered: what the view says now counts, however it came about. Data go only on a fresh view, and only for a tombstone or long after
-a partition was moved away: that something is missing in the tree is never a reason.
+a partition was moved away, or when its topic's name is another one's: that something is missing in the tree is never a reason.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from zmqmq.core.model import TopicRecord
+from zmqmq.core.namesakes import held_up, over
 from zmqmq.core.places import Member, Place
 from zmqmq.core.replica import Key, Replica, Role
 from zmqmq.core.writes import DropTopic, PutClusterId, PutSession, RenewStorageId
@@ -32,6 +32,8 @@ class Following:
         """The registration that was known in the last turn."""
         self._cluster = cluster
         self._unwanted: dict[Key, float] = {}
+        self._held_up: set[int] = set()
+        """Topics of the cluster that cannot come here while another one of that name is here."""
         self._next_unwanted = 0.0
 
     def registration(self) -> None:
@@ -54,6 +56,7 @@ class Following:
         self._cluster.context.writes.append(PutSession(registrar.session))
         self._cluster.replication.registered()
         self._cluster.roles.step_down()
+        self._held_up = held_up(self._cluster.roles, self._cluster.catalogue, self._cluster.view)
         for key, entry in self._cluster.view.places.items():
             self.learn(key, entry.place, entry.version)
         self._cluster.context.note("registered", epoch=me.be)
@@ -90,16 +93,16 @@ class Following:
     def _topics(self) -> None:
         """Deleted ones first: another one of the same name may be there already."""
         if self._cluster.view.is_fresh:
-            here = {replica.key[0] for replica in self._cluster.roles} | {topic.record.topic_id for topic in self._cluster.catalogue}
-            for topic_id in sorted(here & self._cluster.view.deleted):
+            for topic_id in sorted(over(self._cluster.roles, self._cluster.catalogue, self._cluster.view)):
                 self._topic_deleted(topic_id)
+        self._held_up = held_up(self._cluster.roles, self._cluster.catalogue, self._cluster.view)
         altered = self._altered_topics()
         for topic_id, entry in self._cluster.view.topics_by_id.items():
-            if not self._is_held_up(entry.record):
+            if topic_id not in self._held_up:
                 self._cluster.catalogue.know(entry.record)
                 if topic_id in altered:
                     self._cluster.roles.set_topic(entry.record)
-        waiting = [key for key in self._cluster.view.places if self._cluster.roles.get(key) is None]
+        waiting = [key for key in self._cluster.view.places if (replica := self._cluster.roles.get(key)) is None or replica.version < 0]
         for key in waiting:
             entry_of = self._cluster.view.places[key]
             self.learn(key, entry_of.place, entry_of.version)
@@ -110,16 +113,8 @@ class Following:
         here = ((replica.key[0], replica.topic) for replica in self._cluster.roles)
         return {topic_id for topic_id, topic in here if (entry := known.get(topic_id)) is not None and entry.record is not topic and entry.record != topic}
 
-    def _is_held_up(self, record: TopicRecord) -> bool:
-        """An earlier topic of that name is still known here: its tombstone is to be seen first, so that its consumers are told. Its partitions'
-        records go after the tombstone has come, and the tombstone itself after a long time."""
-        known, view = self._cluster.catalogue.find(record.name), self._cluster.view
-        if known is None or known.record.topic_id == record.topic_id:
-            return False
-        return not view.is_fresh or known.record.topic_id in view.part_topics | view.deleted
-
     def _topic_deleted(self, topic_id: int) -> None:
-        """There is a tombstone: the topic's data go."""
+        """The topic is gone for good: so are its data."""
         for replica in [replica for replica in self._cluster.roles if replica.key[0] == topic_id]:
             self._cluster.roles.drop(replica.key)
         known = next((topic for topic in self._cluster.catalogue if topic.record.topic_id == topic_id), None)
@@ -134,9 +129,11 @@ class Following:
         me = self._cluster.me()
         if replica is None:
             record = self._cluster.view.topics_by_id.get(key[0])
-            if me is None or record is None or me.broker not in place.replicas or self._is_held_up(record.record):
+            if me is None or record is None or me.broker not in place.replicas or key[0] in self._held_up:
                 return
             replica = self._cluster.roles.make(record.record, key[1])
+        elif replica.version < 0 and key[0] not in self._cluster.view.topics_by_id:
+            return  # no role begins in a topic that is not there
         self._cluster.roles.learn(replica, place, version)
         self._cluster.damages.learned()
         self._consider_handing_over(replica)
