@@ -13,6 +13,7 @@ from zmqmq.client.admin import Setting
 from zmqmq.client.admin_values import DeadLetter, Lag, Topic
 from zmqmq.client.receipt import DEFAULT_TIMEOUT
 from zmqmq.core import admin_commands as ask
+from zmqmq.core import cluster_commands as cluster
 
 Result = TypeVar("Result")
 Parameters = ParamSpec("Parameters")
@@ -76,9 +77,9 @@ class Admin:
         """As Admin.purge."""
         return await _call(self._admin.purge, topic, group, partition, offsets)
 
-    async def status(self, sessions: int = 100) -> ask.BrokerStatus:
+    async def status(self, sessions: int = 100, broker: str = "") -> ask.BrokerStatus:
         """As Admin.status."""
-        return await _call(self._admin.status, sessions)
+        return await _call(self._admin.status, sessions, broker)
 
     async def brokers(self) -> list[ask.BrokerSummary]:
         """As Admin.brokers."""
@@ -87,6 +88,26 @@ class Admin:
     async def leader(self) -> ask.BrokerSummary | None:
         """As Admin.leader."""
         return await _call(self._admin.leader)
+
+    async def cluster(self, topic: str = "") -> cluster.ClusterReport:
+        """As Admin.cluster."""
+        return await _call(self._admin.cluster, topic)
+
+    async def drain_broker(self, broker: str, undo: bool = False) -> int:
+        """As Admin.drain_broker."""
+        return await _call(self._admin.drain_broker, broker, undo)
+
+    async def remove_broker(self, broker: str, undo: bool = False) -> int:
+        """As Admin.remove_broker."""
+        return await _call(self._admin.remove_broker, broker, undo)
+
+    async def reassign(self, topic: str, partition: int, replicas: Sequence[str]) -> None:
+        """As Admin.reassign."""
+        await _call(self._admin.reassign, topic, partition, replicas)
+
+    async def add_partitions(self, topic: str, partitions: int) -> Topic:
+        """As Admin.add_partitions."""
+        return await _call(self._admin.add_partitions, topic, partitions)
 
     async def close(self, timeout: float = DEFAULT_TIMEOUT) -> None:
         """As Admin.close."""

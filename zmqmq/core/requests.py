@@ -1,7 +1,7 @@
 """Questions that wait for their answers: each has an id and a deadline, and is asked again until somebody answers.
 
 A question is for one broker, or for any. It goes again on every new session, over another line when the one that it took is silent, and
-after a pause when the answer was only that it cannot be answered now.
+after a pause, to somebody else if possible, when the answer was only that the broker cannot tell now.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RETRY_AFTER = 0.2
 class Request:
     """One question. `answer` or `error` is set once, then `done` is true."""
 
-    __slots__ = ("answer", "broker", "command", "deadline", "done", "error", "resume_at", "sent_at", "sent_ever", "sent_to")
+    __slots__ = ("answer", "broker", "command", "deadline", "done", "error", "refused_by", "resume_at", "sent_at", "sent_ever", "sent_to")
 
     def __init__(self, command: Command, deadline: float, broker: str) -> None:
         self.command = command
@@ -38,6 +38,8 @@ class Request:
         self.sent_at = -inf
         self.sent_ever = False
         self.resume_at = -inf
+        self.refused_by: str | None = None
+        """Who could not answer yet."""
 
     def choose(self, now: float, lines: Sequence[str]) -> str | None:
         """The broker to ask now, if any."""
@@ -46,7 +48,7 @@ class Request:
         if self.broker:
             return self.broker if self.sent_to is None and self.broker in lines else None
         if self.sent_to is None:
-            return lines[0] if lines else None
+            return min(lines, key=lambda broker: broker == self.refused_by, default=None)
         others = [broker for broker in lines if broker != self.sent_to]
         return others[0] if others and now >= self.sent_at + ANOTHER_AFTER else None
 
@@ -104,8 +106,8 @@ class Requests:
 
     def needs_another(self) -> bool:
         """Whether a question has waited so long that somebody else should be asked."""
-        asked = [request for request in self._waiting.values() if request.sent_to is not None and not request.broker]
-        return any(self._stepped >= request.sent_at + ANOTHER_AFTER for request in asked)
+        asked = [request for request in self._waiting.values() if not request.broker and request.sent_ever]
+        return any(self._stepped >= request.sent_at + ANOTHER_AFTER or request.refused_by is not None for request in asked)
 
     def hear(self, command: Command, now: float) -> bool:
         """Takes an answer; False if it answers none of these questions."""
@@ -114,8 +116,8 @@ class Requests:
             return False
         if isinstance(command, Refused):
             error = from_code(command.code, command.message, command.hint, command.details)
-            if isinstance(error, NotLeader | Unreachable):
-                request.sent_to, request.resume_at = None, now + RETRY_AFTER
+            if isinstance(error, NotLeader | Unreachable) and not request.broker:
+                request.refused_by, request.sent_to, request.resume_at = request.sent_to, None, now + RETRY_AFTER
                 request.error = error
                 return True
             request.error = error
