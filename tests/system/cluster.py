@@ -205,12 +205,16 @@ class ClusterProcesses:
     # --- what they say ---------------------------------------------------------------------------------------------
 
     def report(self, asked: str | None = None) -> ClusterReport | None:
-        """The cluster as one broker sees it: the one that is named, or the first that answers."""
-        names = [asked] if asked else [name for name, member in self.members.items() if member.is_running and not member.is_paused]
-        for name in names:
-            with contextlib.suppress(AssertionError), WireClient(self.members[name].endpoint) as client:
-                client.greet("observer", timeout=ANSWER)
-                return client.ask(AskCluster(1), ClusterReport, timeout=ANSWER)
+        """The cluster as one broker sees it: the one that is named, or the first that is connected to ZooKeeper."""
+        if asked:
+            return self._ask(asked)
+        names = [name for name, member in self.members.items() if member.is_running and not member.is_paused]
+        return next((report for name in names if (report := self._ask(name)) is not None and report.connected), None)
+
+    def _ask(self, broker_id: str) -> ClusterReport | None:
+        with contextlib.suppress(AssertionError), WireClient(self.members[broker_id].endpoint) as client:
+            client.greet("observer", timeout=ANSWER)
+            return client.ask(AskCluster(1), ClusterReport, timeout=ANSWER)
         return None
 
     def place(self, topic: str, partition: int = 0) -> PlaceSummary:

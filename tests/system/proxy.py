@@ -60,13 +60,14 @@ class Proxy:
         self._whole.wait()
         try:
             far = socket.create_connection(("127.0.0.1", self._target), CONNECT_LIMIT)
+            far.settimeout(None)
+            for one in (near, far):
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError:
             _end(near)
             return
-        far.settimeout(None)
         self._sockets.append(far)
         for source, sink in ((near, far), (far, near)):
-            source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             threading.Thread(target=self._pass, args=(source, sink), daemon=True).start()
 
     def _pass(self, source: socket.socket, sink: socket.socket) -> None:

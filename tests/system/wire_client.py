@@ -43,6 +43,10 @@ class WireClient:
                     return answer
         raise AssertionError(f"no {kind.__name__} within {timeout:g} s")
 
+    def next(self, timeout: float) -> Command | None:
+        """The next answer of any kind; None if none comes within `timeout` seconds."""
+        return decode_answer(self._socket.recv()) if self._socket.poll(int(timeout * 1000)) else None
+
     def ask(self, command: Command, kind: type[Answer], timeout: float = PATIENCE) -> Answer:
         """Says a command and gives the answer."""
         self.say(encode(command))
