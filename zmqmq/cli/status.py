@@ -11,10 +11,14 @@ from zmqmq.cli.output import duration, emit, facts, size, table
 from zmqmq.core.admin_commands import BrokerStatus
 
 
-def status(link: Link, sessions: Annotated[int, typer.Option(min=0, max=1000, help="sessions to list")] = 100) -> None:
+def status(
+    link: Link,
+    sessions: Annotated[int, typer.Option(min=0, max=1000, help="sessions to list")] = 100,
+    broker: Annotated[str, typer.Option(metavar="BROKER", help="which broker of a cluster: its broker_id", show_default="the one that answers")] = "",
+) -> None:
     """Shows the broker: role, sessions, partitions, disk, traffic."""
     with link.admin() as admin:
-        found = admin.status(sessions=sessions)
+        found = admin.status(sessions=sessions, broker=broker)
     if link.json:
         emit(found)
         return
