@@ -59,6 +59,13 @@ def test_a_batch_for_a_partition_elsewhere_is_told_who_leads_it(world: World) ->
     producer.send(b"x", partition=2)
 
 
+def test_a_topic_of_a_cluster_is_not_made_where_it_is_not_known_yet(world: World) -> None:
+    producer = Producer(world)
+    world.node.catalogue.is_shared = True
+    answer = refused(world, producer.address, Subscribe(world.next_id(), "new", "g"))
+    assert answer.code == "UnknownTopic" and world.node.catalogue.find("new") is None
+
+
 def test_a_seek_on_a_partition_elsewhere_is_refused_and_one_on_all_moves_those_here(world: World) -> None:
     producer, consumer = Producer(world), Consumer(world)
     for number in range(3):

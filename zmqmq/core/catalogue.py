@@ -54,6 +54,8 @@ class Catalogue:
         self.context = context
         self._topics: dict[str, Topic] = {}
         self._folded: dict[str, str] = {}  # names in lower case
+        self.is_shared = False
+        """The topics are those of a cluster: none is made here."""
         self.reclaiming: dict[Partition, None] = {}
         """Partitions with members that have not reported yet."""
         self._last_id = context.settings.incarnation * IDS_PER_INCARNATION
@@ -123,7 +125,7 @@ class Catalogue:
 
     def get_or_create(self, name: str, create: bool) -> Topic:
         """The topic, made with the defaults when that is wanted and allowed."""
-        if name in self._topics or not (create and self.context.settings.auto_create):
+        if name in self._topics or self.is_shared or not (create and self.context.settings.auto_create):
             return self.get(name)
         settings = self.context.settings
         return self.create(name, settings.default_partitions, 1, settings.defaults)
