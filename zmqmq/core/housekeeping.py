@@ -236,7 +236,7 @@ class Housekeeping:
             if trim is None:
                 if idle and not partition.is_dirty() and partition.topic.settings.max_age is None:
                     self._dirty.pop(partition, None)  # nothing more to do: let it rest
-            else:
+            elif not partition.pending.disturbs(trim.start):  # else later: other replicas have not confirmed what it was counted by
                 if is_cut(partition, trim, budget):
                     self._deleting[partition] = idle  # there is more
                 budget -= trim.size

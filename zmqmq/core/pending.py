@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from zmqmq.core.dedup import ProducerState
-from zmqmq.core.operations import Died, Matured, Operation
+from zmqmq.core.operations import Acked, Buried, Died, Failed, GroupCreated, GroupDeleted, GroupMoved, Matured, Operation, Revived, Trimmed
 from zmqmq.errors import ZmqmqError
 
 Confirm = Callable[[int, float], None]
@@ -57,6 +57,14 @@ class Waiter(NamedTuple):
     lost: Refuse
 
 
+def _reaches_below(stop: int, operation: Operation) -> bool:
+    if isinstance(operation, Trimmed | GroupCreated | GroupMoved | GroupDeleted):
+        return True
+    if isinstance(operation, Acked):
+        return any(start < stop for start, _ in operation.ranges)
+    return isinstance(operation, Failed | Died | Revived | Buried) and min(operation.offsets, default=stop) < stop
+
+
 class Pending:
     """Everything of one partition that waits for a commit."""
 
@@ -85,6 +93,10 @@ class Pending:
         """Offsets that operations make dead letters of the group."""
         operations = [entry.operation for entry in self._operations]
         return [offset for died in operations if isinstance(died, Died) and died.group == group for offset in died.offsets]
+
+    def disturbs(self, stop: int) -> bool:
+        """Whether an operation that waits has to do with messages below `stop`, or with a whole group: what is counted there now will be wrong."""
+        return any(_reaches_below(stop, entry.operation) for entry in self._operations)
 
     # --- leaving ---------------------------------------------------------------------------------------------------
 

@@ -38,7 +38,8 @@ class Limbo(NamedTuple):
     end: int
     settled: Sequence[Pair]
     returned: Sequence[Pair]
-    failed: Sequence[Pair]
+    blocked: Sequence[Pair]
+    """Messages whose keys give nothing until then: the consumer has returned them and forgotten what it held behind them."""
 
 
 class Recall(NamedTuple):
@@ -160,8 +161,7 @@ class Queue:
         if dying:  # the consumer expects the rule of every nack: it has forgotten what it holds behind this one
             more, followers = self._take_followers(holder, dying)
             recalls += more
-            self._die(dying, reason, holder.member)
-            self._return(followers, wall)
+            self._die(dying, reason, holder.member, followers, dying)
         return recalls
 
     def release(self, lease: Lease, offsets: Sequence[int], wall: float) -> list[Recall]:
@@ -226,11 +226,12 @@ class Queue:
                 followers += self._take(lease, late)
         return recalls, followers
 
-    def _die(self, pairs: Sequence[Pair], reason: str, consumer: str) -> None:
+    def _die(self, pairs: Sequence[Pair], reason: str, consumer: str, followers: Sequence[Pair] = (), blocked: Sequence[Pair] = ()) -> None:
+        self._block(blocked, 1)
         offsets = [offset for offset, _ in pairs]
         attempts = [self.state.attempts(offset) + 1 for offset in offsets]
         end = self.append(Died(self.state.name, offsets, reason, consumer, attempts)) + 1
-        self.limbo.append(Limbo(end, pairs, (), ()))
+        self.limbo.append(Limbo(end, pairs, followers, blocked))
 
     def bury_damaged(self) -> None:
         """Turns what could not be read back undamaged into dead letters."""
@@ -239,23 +240,22 @@ class Queue:
         if damaged:
             self._die([(offset, None) for offset in damaged], "damaged on disk: the checksum does not match", "")
 
-    def _fail(
-        self, pairs: Sequence[Pair], followers: Sequence[Pair], reason: str, wall: float, delay: float | None, crashed: bool
-    ) -> None:
+    def _fail(self, pairs: Sequence[Pair], followers: Sequence[Pair], reason: str, wall: float, delay: float | None, crashed: bool) -> None:
         """Writes the failures down, one operation per number of attempts, and blocks the keys until that is committed."""
         by_attempts: dict[int, list[Pair]] = {}
         for pair in pairs:
             by_attempts.setdefault(self.state.attempts(pair[0]) + 1, []).append(pair)
-            self._block(pair[1], 1)
+        self._block(pairs, 1)
         for attempts, failed in by_attempts.items():
             due = retry_due(self.settings, attempts, wall, self.random, delay)
             operation = Failed(self.state.name, [offset for offset, _ in failed], due, reason, crashed)
-            self.limbo.append(Limbo(self.append(operation) + 1, (), followers, failed))
+            self.limbo.append(Limbo(self.append(operation) + 1, (), [*failed, *followers], failed))
             followers = ()
 
-    def _block(self, key: bytes | None, count: int) -> None:
-        if key is not None and (gate := self.gates.get(key)):
-            gate.returning += count
+    def _block(self, pairs: Iterable[Pair], count: int) -> None:
+        for _, key in pairs:
+            if key is not None and (gate := self.gates.get(key)):
+                gate.returning += count
 
     # --- after the commit ------------------------------------------------------------------------------------------
 
@@ -264,10 +264,9 @@ class Queue:
         ready = 0
         while self.limbo and self.limbo[0].end <= committed:
             entry = self.limbo.popleft()
+            self._block(entry.blocked, -1)
             ready += self._open_gates(entry.settled, wall)
-            for _, key in entry.failed:
-                self._block(key, -1)
-            ready += self._return([*entry.failed, *entry.returned], wall)
+            ready += self._return(entry.returned, wall)
         return ready
 
     def _open_gates(self, pairs: Iterable[Pair], wall: float) -> int:

@@ -116,7 +116,7 @@ class Replication:
 
     def _take(self, fetcher: Fetcher, replica: Replica, part: FetchedPart) -> None:
         if part.state == "trimmed":
-            me = self._me()
+            me = self._me() if not replica.installing else None  # else it was answered before that was known
             question = fetcher.ask_snapshot(self.context.now, me.be, self._next(), replica.key, replica.epoch) if me is not None else None
             if question is not None:
                 self.questions.append((fetcher.leader, question))
@@ -135,7 +135,7 @@ class Replication:
         if me is None or fetcher is None or answer.be != me.be or not fetcher.is_snapshot(answer.id, key):
             return
         replica = fetcher.replicas.get(key)
-        if replica is not None and replica.role is Role.FOLLOWER and replica.epoch == answer.epoch:
+        if replica is not None and replica.role is Role.FOLLOWER and replica.epoch == answer.epoch and is_wanted(replica, answer):
             self.roles.install(replica, answer)
             self.context.note("snapshot taken over", topic=replica.topic.name, partition=replica.key[1], start=answer.start)
 
@@ -265,6 +265,11 @@ class Replication:
         for fetcher in self._fetchers.values():
             deadline = min(deadline, fetcher.deadline())
         return deadline
+
+
+def is_wanted(replica: Replica, answer: Snapshot) -> bool:
+    """Whether what is here ends before the leader's records begin: anything else was reported, and others may count on it."""
+    return not replica.installing and replica.partition.log.end < answer.start
 
 
 def picture(reader: Reader, replica: Replica, question: AskSnapshot) -> Snapshot:
