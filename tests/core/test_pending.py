@@ -8,7 +8,8 @@ from tests.core.test_partition import _NUMBERS, WALL, Bench
 from tests.core.world import World
 from zmqmq.core.commands import Produce
 from zmqmq.core.log import Log
-from zmqmq.core.operations import Acked, Died, GroupCreated, ProducersExpired
+from zmqmq.core.operations import Acked, Died, GroupCreated, Matured, MemberJoined, Operation, ProducersExpired, Revived, Trimmed
+from zmqmq.core.pending import Pending
 from zmqmq.core.writes import PutDead, PutHead, PutProducers
 from zmqmq.errors import NotLeader, StorageFull
 
@@ -57,6 +58,21 @@ def test_who_waits_is_told_when_followers_have_it() -> None:
     assert called == []
     bench.report(2)
     assert called == ["done"]
+
+
+@pytest.mark.parametrize("operation", [Trimmed(5, 5, 5), Acked("g", [(4, 5)]), GroupCreated("g", 0), Revived("g", [3]), Died("g", [4], "no", "c", [1])])
+def test_nothing_is_deleted_while_what_it_was_counted_by_is_not_committed(operation: Operation) -> None:
+    pending = Pending()
+    assert not pending.disturbs(5)
+    pending.add_operation(9, operation, 0.0)
+    assert pending.disturbs(5) and list(pending.committed(10)) and not pending.disturbs(5)
+
+
+def test_what_waits_above_does_not_hold_up_a_deletion() -> None:
+    pending = Pending()
+    for number, operation in enumerate([Acked("g", [(5, 9)]), Died("g", [7], "no", "c", [1]), MemberJoined("g", "c", 5.0), Matured([1])]):
+        pending.add_operation(number, operation, 0.0)
+    assert not pending.disturbs(5)
 
 
 def test_a_full_disk_takes_back_only_what_is_not_on_it() -> None:

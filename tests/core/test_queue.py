@@ -93,6 +93,16 @@ def test_the_last_attempt_makes_a_dead_letter_and_the_followers_return() -> None
     assert desk.behind() == [2] and desk.queue.gates.ready()
 
 
+def test_nothing_of_a_key_is_ready_before_the_death_of_a_returned_message_is_committed() -> None:
+    desk = Desk(max_attempts=1)
+    lease = desk.grant("a", (1, KEY), (2, KEY))
+    desk.queue.nack(lease, [1], "no", None, 0.0)
+    gate = desk.queue.gates.get(KEY)
+    assert gate is not None and not gate.admits(desk.queue.book.holder("a"), 0.0), "not even for the consumer itself: it has forgotten what came behind"
+    assert desk.behind() == []
+    assert desk.commit() == 1 and desk.behind() == [2] and gate.admits(desk.queue.book.holder("b"), 0.0)
+
+
 def test_failures_with_different_attempts_wait_differently() -> None:
     desk = Desk(max_attempts=9)
     desk.queue.state.apply_failed(Failed("g", [2], 0.0, "before"))

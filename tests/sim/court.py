@@ -7,7 +7,7 @@ partition, which only grow. A record becomes committed when a leader first says 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from tests.sim.copies import Copy, Entry, Key, Shelf
 from tests.sim.history import demand
@@ -29,6 +29,7 @@ from tests.sim.verdicts import (
     registered,
     truncation,
 )
+from zmqmq.core import operations
 from zmqmq.core import writes as w
 from zmqmq.core.model import TopicRecord
 from zmqmq.core.places import Place, needed_of, quorum
@@ -39,6 +40,8 @@ class PartitionTruth:
 
     def __init__(self) -> None:
         self.committed: dict[int, Entry] = {}
+        self.start = 0
+        """Everything below was given up in good order: nobody has to hold it."""
         self.end = 0
         """Everything below is committed."""
         self.place: Place | None = None
@@ -175,9 +178,19 @@ class Court:
             confirmed(key, offset, entry, replicas, copies, self.needed(key))
         since, truth.end = truth.end, upto
         truth.committed.update(fresh)
+        self._given_up(truth, fresh.values())
         if truth.place is not None:
             members_are_complete(truth.place, copies, self._disks(), truth.committed, since)
         self.on_committed(key, list(fresh.items()))
+
+    @staticmethod
+    def _given_up(truth: PartitionTruth, fresh: Iterable[Entry]) -> None:
+        for entry in fresh:
+            if isinstance(entry.write, w.AppendOperation) and b'"trimmed"' in entry.write.text:
+                operation = operations.decode(entry.write.text)
+                truth.start = max(truth.start, getattr(operation, "start", 0))
+        for offset in [offset for offset in truth.committed if offset < truth.start]:
+            del truth.committed[offset]
 
     def acts(self, life: Life, session: int, now: float, what: str) -> None:
         """Something with an effect leaves a broker: a delivery or a confirmation."""

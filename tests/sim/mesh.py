@@ -56,13 +56,18 @@ class Mesh:
         """Every partition has all its replicas in sync, on the disks that are there now, and all of them hold the same."""
         return not self.court.unwell() and not self.court.lacking_disks() and self.court.is_level()
 
+    def _is_alone(self, host: Host) -> bool:
+        """Whether the broker holds something that nobody else holds."""
+        places = [truth.place for truth in self.court.partitions.values() if truth.place is not None]
+        return any(host.name in place.replicas and len(place.replicas) < 2 for place in places)
+
     def back_up(self, host: Host) -> None:
         """Makes a copy of the broker's disk."""
         self._images[host.name] = (host.disk.image(), self.court.shelves[host.name].image())
 
     def lose_disk(self, host: Host) -> bool:
         """The broker's disk is empty from now on; False if that would be too much at the moment."""
-        if not self.is_whole:
+        if not self.is_whole or self._is_alone(host):
             return False
         host.replace_disk()
         return True
@@ -70,7 +75,7 @@ class Mesh:
     def restore_disk(self, host: Host) -> bool:
         """The broker's disk is an older copy of itself from now on. It can be known for one only if the broker has begun another life since."""
         image, shelf = self._images.get(host.name, (None, None))
-        if image is None or shelf is None or not self.is_whole or image["storage_id"] != host.disk.storage_id:
+        if image is None or shelf is None or not self.is_whole or self._is_alone(host) or image["storage_id"] != host.disk.storage_id:
             return False
         if image["incarnation"] >= host.disk.incarnation:
             return False

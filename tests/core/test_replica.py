@@ -1,0 +1,52 @@
+"""A replica's role machine by itself: what it learns, and what it takes over from others."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from tests.core.small_cluster import a_member, a_place, a_topic
+from zmqmq.core.model import GroupLimits
+from zmqmq.core.partition import Partition
+from zmqmq.core.peer_commands import Snapshot
+from zmqmq.core.places import begin_move, end_move
+from zmqmq.core.replica import Replica, Role
+from zmqmq.core.replication import is_wanted
+from zmqmq.core.writes import LogState
+
+ME = a_member("c")
+
+
+@pytest.fixture
+def replica() -> Replica:
+    state = LogState(1, 7, 0, 0, 0, 0, 0, 0, 0, 0, (), (), (), ())
+    return Replica(Partition(a_topic(), 0, state, GroupLimits(), Random(0).random, 0), 0)
+
+
+def learn(replica: Replica, place: object, version: int) -> bool:
+    return replica.learn(place, version, ME, 0.0, 4.0)  # type: ignore[arg-type]
+
+
+def test_a_replica_that_is_taken_in_again_follows_within_the_same_leadership(replica: Replica) -> None:
+    place = end_move(begin_move(a_place("abc"), ["a", "b"]), 2)
+    assert learn(replica, place, 1) and replica.role is Role.NONE
+    assert learn(replica, begin_move(place, ["a", "b", "c"]), 2)
+    assert replica.role is Role.FOLLOWER and replica.epoch == place.epoch
+    assert not learn(replica, begin_move(place, ["a", "b", "c"]), 3), "nothing has changed"
+
+
+def test_a_leadership_of_an_earlier_life_is_not_followed_either(replica: Replica) -> None:
+    place = a_place("cab", leader_be=ME.be - 1)
+    assert learn(replica, place, 1) and replica.role is Role.NONE
+    assert not learn(replica, place, 2) and replica.role is Role.NONE
+
+
+def test_a_snapshot_that_comes_when_records_are_here_already_is_not_taken(replica: Replica) -> None:
+    snapshot = Snapshot(1, 0, 7, 0, 1, 50, 60, 0, 0, 0, [], [], [], [], [])
+    assert is_wanted(replica, snapshot)
+    replica.partition.log.end = 70
+    assert not is_wanted(replica, snapshot), "what was reported stays"
+    replica.partition.log.end = 0
+    replica.installing = True
+    assert not is_wanted(replica, snapshot), "one is being taken over"
