@@ -71,7 +71,7 @@ class Replication:
             return
         for part in self._feeder.fetch(address, command, self.context.now):
             replica = self.roles.get((part.topic_id, part.partition))
-            if replica is None or replica.leader is None or replica.epoch != part.epoch or part.installing:
+            if replica is None or replica.leader is None or replica.epoch != part.epoch or part.installing >= 0:
                 continue
             log = replica.partition.log
             epoch, end = log.end_of_epoch(part.last_epoch) if part.offset else (part.last_epoch, 0)
@@ -184,7 +184,9 @@ class Replication:
                 tail.note(write)
 
     def drop(self, writes: list[Write]) -> list[Write]:
-        """The disk is full: what followers have fetched in this turn is taken back; they ask again."""
+        """The disk is full: what followers have fetched in this turn is taken back; they ask again. What is led here is read from disk for them: not all
+        that was noted gets there."""
+        self._feeder.tails.clear()
         logs: dict[int, Replica] = {replica.log_id: replica for replica in self.roles if replica.role is Role.FOLLOWER}
         for replica in logs.values():
             log = replica.partition.log

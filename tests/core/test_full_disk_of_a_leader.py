@@ -1,0 +1,35 @@
+"""A full disk at a leader: what it refuses is not on any replica."""
+
+from __future__ import annotations
+
+from tests.core.acts import Consumer, Producer
+from tests.core.cluster_world import ClusterWorld, Machine
+from zmqmq.core.commands import Refused
+
+CATCH_UP = 10.0
+"""Seconds after which all replicas are whole."""
+
+
+def records(machine: Machine) -> list[tuple[int, int, bytes, bytes]]:
+    (log,) = machine.disk.logs.values()
+    return [(offset, record.epoch, record.value, record.text) for offset, record in sorted(log.records.items())]
+
+
+def test_what_a_full_disk_refuses_is_not_sent_to_followers_either() -> None:
+    cluster = ClusterWorld("abc")
+    cluster["a"].topic(cluster["a"].connect("maker"))
+    cluster.pass_time(CATCH_UP)
+    leader = cluster.leader_of()
+    producer, consumer = Producer(leader), Consumer(leader)
+    producer.send(b"first")
+    lot = consumer.take()
+    leader.disk.room = 100.0
+    leader.turn((producer.address, producer.batch(b"x" * 1000)), (consumer.address, leader.settle(lot, "ack")))
+    assert [answer.code for answer in leader.take(producer.address) if isinstance(answer, Refused)] == ["StorageFull"]
+    leader.disk.room = 1e9
+    leader.node.set_storage_full(False)
+    producer.sequence[0] -= 1
+    producer.send(b"second")
+    cluster.pass_time(CATCH_UP)
+    assert records(cluster["a"]) == records(cluster["b"]) == records(cluster["c"])
+    assert [value for _, _, value, _ in records(leader) if value] == [b"second"], "the first one was consumed"
