@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from tests.core.acts import Consumer, Producer, done, lag, partition_of, queue_of, refused
+from tests.core.cluster_world import ClusterWorld
 from tests.core.world import World
 from zmqmq.core import admin_commands as admin
-from zmqmq.core.commands import Delivery, Farewell, Hello, Ping, Pong, Produced, Pull, Refused, SessionReplaced, Welcome, WhoAreYou
+from zmqmq.core import cluster_commands as cluster_admin
+from zmqmq.core.commands import Command, Delivery, Farewell, Hello, Ping, Pong, Produced, Pull, Refused, SessionReplaced, Welcome, WhoAreYou
+from zmqmq.core.peer_commands import AskSnapshot, Fetch
 from zmqmq.errors import BadFrame
+from zmqmq.wire import Request
+
+ABOUT_CLUSTERS = [
+    cluster_admin.AskCluster(7),
+    cluster_admin.DrainBroker(7, "b"),
+    cluster_admin.RemoveBroker(7, "b"),
+    cluster_admin.Reassign(7, "t", 0, ["b"]),
+    cluster_admin.AddPartitions(7, "t", 2),
+]
 
 # --- Sessions ------------------------------------------------------------------------------------------------------
 
@@ -267,3 +281,25 @@ def test_a_snapshot_in_the_turn_that_the_full_disk_refuses_knows_nothing_of_the_
     world.turn((producer.address, batch))
     consumer.join()
     assert consumer.drain() == [b"during"]
+
+
+# --- Commands ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "in a cluster"])
+def test_every_command_that_a_client_may_send_has_a_desk(alone: bool) -> None:
+    node = World().node if alone else ClusterWorld("a")["a"].node
+    unserved = {Hello, Fetch, AskSnapshot}  # they are looked at before any session is
+    assert {kind.__name__ for kind in get_args(Request) if kind not in unserved} == {kind.__name__ for kind in node._handlers}
+
+
+@pytest.mark.parametrize("question", ABOUT_CLUSTERS, ids=lambda question: type(question).__name__)
+def test_a_broker_alone_refuses_what_is_about_a_cluster_and_goes_on(question: Command) -> None:
+    world = World()
+    world.turn((b"1", Hello((1, 1), "c", 1, "c", 3.0, "test")))
+    world.take(b"1")
+    world.turn((b"1", question), (b"1", Ping(8)))
+    refusal, pong = sorted(world.take(b"1"), key=lambda answer: isinstance(answer, Pong))
+    assert isinstance(refusal, Refused) and isinstance(pong, Pong)
+    assert (refusal.id, refusal.code) == (7, "InvalidValue")
+    assert "stands alone" in refusal.message

@@ -6,16 +6,18 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from zmqmq.core import admin_commands as admin
+from zmqmq.core import cluster_commands as cluster_admin
 from zmqmq.core.commands import Describe, Goodbye, Ping, Produce, Pull, Settle, Subscribe
 from zmqmq.core.context import Context
 from zmqmq.core.sessions import Session
-from zmqmq.errors import NotLeader, UnknownTopic, ZmqmqError
+from zmqmq.errors import InvalidValue, NotLeader, UnknownTopic, ZmqmqError
 
 if TYPE_CHECKING:
     from zmqmq.core.node import Node
 
 Handler = Callable[[Session, Any], None]
 Routes = dict[type[Any], Handler]
+_ABOUT_CLUSTERS = (cluster_admin.AskCluster, cluster_admin.DrainBroker, cluster_admin.RemoveBroker, cluster_admin.Reassign, cluster_admin.AddPartitions)
 
 
 def routes(node: Node) -> Routes:
@@ -23,7 +25,7 @@ def routes(node: Node) -> Routes:
     asks = {kind: _later(node.context, handler) for kind, handler in _asks(node).items()}
     together = _changes(node) | asks
     if node.cluster is None:
-        return together
+        return together | dict.fromkeys(_ABOUT_CLUSTERS, _alone(node.context))
     elsewhere = {kind: _perhaps_elsewhere(together[kind]) for kind in (Produce, Subscribe)}
     return together | elsewhere | node.cluster.desk.handlers(lambda handler: _later(node.context, handler))
 
@@ -73,6 +75,16 @@ def _later(context: Context, handler: Handler) -> Handler:
         context.after_turn.append(answer)
 
     return wait
+
+
+def _alone(context: Context) -> Handler:
+    """The answer of a broker that is no member of a cluster to whoever takes it for one."""
+
+    def refuse(session: Session, command: Any) -> None:
+        broker = context.settings.broker_id
+        raise InvalidValue(f"the broker {broker!r} stands alone, without a cluster", hint="give it a `zookeeper` section, or ask a member of the cluster")
+
+    return refuse
 
 
 def _perhaps_elsewhere(handler: Handler) -> Handler:
