@@ -51,7 +51,7 @@ REQUESTS = [
     admin.AlterTopic(7, "temp_1", {"max_age": 3.5}),
     admin.Replay(8, "temp_1", "g", 0, [1, 2]),
     data.Subscribe(9, "temp_1", "g", partitions=[0, 2]),
-    peer.Fetch(10, "c", "b-2", 5, 1, True, [peer.FetchPart(3, 0, 4, 17, -1), peer.FetchPart(3, 1, -1, 0, -1, True)], 0.5, 1 << 20),
+    peer.Fetch(10, "c", "b-2", 5, 1, True, [peer.FetchPart(3, 0, 4, 17, -1), peer.FetchPart(3, 1, -1, 0, -1, 25)], 0.5, 1 << 20),
     peer.AskSnapshot(11, "c", "b-2", 5, 3, 0, 4),
     cluster.AskCluster(12, "temp_1"),
     cluster.DrainBroker(13, "b-1", False),

@@ -234,7 +234,7 @@ class Feeder:
         epoch, end = log.end_of_epoch(part.last_epoch) if part.offset else (part.last_epoch, log.end)
         if epoch != part.last_epoch or end < part.offset:
             return FetchedPart(*head, "diverged", log.committed, log.start, diverged_epoch=epoch, diverged_end=end)
-        if part.offset < log.start and not part.installing:
+        if part.offset < log.start and not 0 <= log.start <= part.installing:  # what the snapshot does not tell must still be there
             return FetchedPart(*head, "trimmed", log.committed, log.start)
         blocks, reached = self._read(replica, part.offset, max_bytes)
         return FetchedPart(*head, "data", log.committed, log.start, blocks, next=reached) if reached > part.offset else None

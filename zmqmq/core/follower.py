@@ -21,7 +21,7 @@ T = TypeVar("T")
 def question(replica: Replica) -> FetchPart:
     """What to ask the leader about this partition: what comes after that which is on disk here."""
     log = replica.partition.log
-    return FetchPart(*replica.key, replica.epoch, log.durable, log.epoch_at(log.durable - 1), replica.installing)
+    return FetchPart(*replica.key, replica.epoch, log.durable, log.epoch_at(log.durable - 1), replica.install_applied if replica.installing else -1)
 
 
 def is_current(replica: Replica, part: FetchedPart) -> bool:

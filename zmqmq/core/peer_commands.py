@@ -23,8 +23,9 @@ class FetchPart(Command, frozen=True):
     offset: int
     last_epoch: int
     """-1 if the log is empty."""
-    installing: bool = False
-    """A snapshot is being taken over: records that were kept although they lie below the log's start are wanted too."""
+    installing: int = -1
+    """A snapshot is being taken over that is of this offset: every record from there on is needed, and below it those that were kept although they lie
+    below the log's start. -1: none is."""
 
 
 class Fetch(Command, frozen=True, tag="fetch"):

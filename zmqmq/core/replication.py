@@ -116,7 +116,8 @@ class Replication:
 
     def _take(self, fetcher: Fetcher, replica: Replica, part: FetchedPart) -> None:
         if part.state == "trimmed":
-            me = self._me() if not replica.installing else None  # else it was answered before that was known
+            is_new = not replica.installing or part.start > replica.install_applied  # else it was answered before the snapshot was known
+            me = self._me() if is_new else None
             question = fetcher.ask_snapshot(self.context.now, me.be, self._next(), replica.key, replica.epoch) if me is not None else None
             if question is not None:
                 self.questions.append((fetcher.leader, question))

@@ -183,6 +183,7 @@ class Roles:
         for epoch, start in snapshot.epochs:
             replica.partition.log.begin_epoch(epoch, start)
         replica.installing = True
+        replica.install_applied = snapshot.applied
         replica.install_end = max(snapshot.start, snapshot.applied)
 
     def installed(self, replica: Replica) -> None:
