@@ -85,6 +85,15 @@ class Child:
         times = psutil.Process(self.process.pid).cpu_times()
         return float(times.user + times.system)
 
+    def wait_until_quiet(self) -> None:
+        """Returns when the process has stopped tidying up, so that one measurement does not disturb the next."""
+        deadline = time.monotonic() + QUIET_SECONDS
+        while time.monotonic() < deadline:
+            before = self.cpu_seconds
+            time.sleep(QUIET_SLICE)
+            if self.cpu_seconds - before <= QUIET_SHARE * QUIET_SLICE:
+                return
+
     def stop(self) -> None:
         """SIGTERM, and SIGKILL if that does not help in time."""
         if self.process.poll() is None:
@@ -118,15 +127,6 @@ class Broker(Child):
             self.stop()
             raise
         self.start_seconds = time.monotonic() - self.began
-
-    def wait_until_quiet(self) -> None:
-        """Returns when the broker has stopped tidying up, so that one measurement does not disturb the next."""
-        deadline = time.monotonic() + QUIET_SECONDS
-        while time.monotonic() < deadline:
-            before = self.cpu_seconds
-            time.sleep(QUIET_SLICE)
-            if self.cpu_seconds - before <= QUIET_SHARE * QUIET_SLICE:
-                return
 
 
 class Worker(Child):

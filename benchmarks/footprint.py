@@ -186,9 +186,9 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def show(found: list[Figure], console: Console) -> None:
+def show(found: list[Figure], console: Console, title: str = "footprint") -> None:
     """Prints the table for people."""
-    table = Table("", title="footprint", title_justify="left")
+    table = Table("", title=title, title_justify="left")
     for name in ("measured", "limit", ""):
         table.add_column(name, justify="right")
     for figure in found:
