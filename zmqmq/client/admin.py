@@ -57,7 +57,7 @@ class Admin:
     def topic(self, topic: str) -> Topic:
         """One topic. Raises UnknownTopic."""
         name = check_name("topic", topic)
-        answers = self._desk.read(name, lambda id: ask.DescribePartitions(id, name), ask.PartitionList)
+        answers = self._desk.read(name, lambda id: ask.DescribePartitions(id, name), ask.PartitionList, _numbers)
         described = self._desk.described(name)
         return topic_of(described, merging.partitions_of(answers, described.placements))
 
@@ -245,6 +245,10 @@ def _list_topics(after: str, id: int) -> ask.ListTopics:
 
 def _list_dead(names: tuple[str, str], offset: int, limit: int, partition: int | None, id: int) -> ask.ListDead:
     return ask.ListDead(id, *names, partition or 0, offset, limit)
+
+
+def _numbers(answer: ask.PartitionList) -> list[int]:
+    return [part.partition for part in answer.partitions]
 
 
 def _chosen(partition: int | None, offsets: Sequence[int]) -> list[int]:

@@ -128,9 +128,10 @@ class Desk:
         """Who leads what. Raises UnknownTopic."""
         return self.ask(lambda id: Describe(id, topic), Described)
 
-    def read(self, topic: str, build: Build, kind: type[Answer]) -> list[Answer]:
+    def read(self, topic: str, build: Build, kind: type[Answer], covers: Callable[[Answer], Iterable[int]] | None = None) -> list[Answer]:
         """Asks all leaders of the topic; partitions that nobody leads for a whole round are left out.
 
+        `covers` tells the partitions of an answer, if a leader that has just been appointed can be told by it.
         Raises UnknownTopic; UnknownGroup if all of them say so."""
         began = time.monotonic()
         while True:
@@ -139,8 +140,11 @@ class Desk:
             requests = [] if waits else self._ask_all(_questions(placements, build), self._round(began))
             silent = [request for request in requests if _is_open(request)]
             if not waits and not silent:
-                return self._known(requests, kind)
-            if time.monotonic() >= began + self.timeout:
+                answers = self._known(requests, kind)
+                seen = {number for answer in answers for number in covers(answer)} if covers is not None else set()
+                if covers is None or len(seen) == len(placements) or time.monotonic() >= began + min(ROUND_TIMEOUT, self.timeout):
+                    return answers
+            elif time.monotonic() >= began + self.timeout:
                 raise self._late(silent[0]) if silent else _leaderless(topic, placements)
             self._pause()
 
