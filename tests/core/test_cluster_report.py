@@ -85,6 +85,13 @@ def test_a_partition_that_nobody_leads_is_told_so(cluster: ClusterWorld) -> None
     assert (place.leader, place.in_sync, place.eligible, place.needed) == ("", [], [owner.name], 1)
 
 
+def test_replicas_that_are_missing_for_want_of_brokers_are_told() -> None:
+    cluster = ClusterWorld("a")
+    Producer(cluster["a"])
+    (place,) = ask(cluster["a"]).places
+    assert (place.replicas, place.wanted, place.needed) == (["a"], 3, 1)
+
+
 def test_wishes_are_told(cluster: ClusterWorld) -> None:
     machine = cluster["a"]
     machine.ask(machine.connect("p"), cluster_admin.DrainBroker(1, "b"), admin.Done)

@@ -56,6 +56,8 @@ class PlaceSummary(Command, frozen=True):
     committed: int = -1
     lag: dict[str, int] = {}
     """Records by which each follower is behind; known to the leader only."""
+    wanted: int = 0
+    """Replicas that the topic shall have: more than `replicas` while there are too few brokers."""
 
 
 class ClusterReport(Command, frozen=True, tag="cluster_report"):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from zmqmq.core.admin_commands import BrokerList, BrokerSummary
 from zmqmq.core.cluster_commands import AskCluster, ClusterReport, MemberSummary, PlaceSummary
 from zmqmq.core.cluster_view import ClusterView
+from zmqmq.core.model import TopicRecord
 from zmqmq.core.places import Place, needed_of
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def report_of(cluster: Cluster, command: AskCluster) -> ClusterReport:
     """Everything that is known here; the lag of followers only of partitions led here."""
     view, context = cluster.view, cluster.context
     places = [
-        _place(cluster, entry.record.name, topic_id, number, placed.place, entry.record.settings.min_in_sync)
+        _place(cluster, entry.record, number, placed.place)
         for topic_id, entry in sorted(view.topics_by_id.items(), key=lambda item: item[1].record.name)
         if command.topic in ("", entry.record.name)
         for number, placed in view.places_of(topic_id).items()
@@ -86,8 +87,8 @@ def _members(view: ClusterView) -> list[MemberSummary]:
     return members
 
 
-def _place(cluster: Cluster, topic: str, topic_id: int, number: int, place: Place, min_in_sync: int) -> PlaceSummary:
-    replica = cluster.roles.get((topic_id, number))
+def _place(cluster: Cluster, topic: TopicRecord, number: int, place: Place) -> PlaceSummary:
+    replica = cluster.roles.get((topic.topic_id, number))
     end = committed = -1
     lag: dict[str, int] = {}
     if replica is not None and replica.leader is not None and replica.epoch == place.epoch:
@@ -99,4 +100,5 @@ def _place(cluster: Cluster, topic: str, topic_id: int, number: int, place: Plac
     names = [member.broker for member in place.isr]
     eligible = [member.broker for member in place.elr]
     sets = (place.replicas, names, eligible, place.adding, place.removing)
-    return PlaceSummary(topic, number, leader, place.epoch, *sets, needed_of(place, min_in_sync), end, committed, lag)
+    needed = needed_of(place, topic.settings.min_in_sync)
+    return PlaceSummary(topic.name, number, leader, place.epoch, *sets, needed, end, committed, lag, topic.replicas)
