@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import msgspec
+
 from zmqmq.core.catalogue import Catalogue
 from zmqmq.core.context import Context
-from zmqmq.core.model import Kind, TopicRecord
+from zmqmq.core.model import TopicRecord
 from zmqmq.core.partition import Partition
 from zmqmq.core.peer_commands import Snapshot
 from zmqmq.core.places import Member, Place
@@ -222,15 +224,16 @@ class Roles:
             self.snapshot(replica)
 
     def _pass_damaged(self, replica: Replica, reason: str) -> bool:
-        """The next record is damaged. A message counts all the same if no other replica has it; without an operation nobody knows what comes after it."""
+        """The next record is damaged. If no other replica has it, what can be read of it counts; without an operation nobody knows what comes after it."""
         if replica.spoiled or self.context.damaged(replica.partition, reason):
             return False
         (record,) = self.context.reader.replay(replica.log_id, replica.absorbed, 1)
-        if record.kind == Kind.OPERATION:
+        try:
+            replica.partition.replay([record])
+        except msgspec.DecodeError:
             self.context.note("replica failed", topic=replica.topic.name, partition=replica.key[1], error=reason)
             replica.fail(reason)
             return False
-        replica.partition.replay([record])
         replica.absorbed = record.offset + 1
         return True
 
