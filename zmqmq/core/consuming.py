@@ -35,8 +35,6 @@ from zmqmq.core.subscription import Losses, Subscription
 from zmqmq.core.topology import Letter, Topology
 from zmqmq.errors import NotLeader, ZmqmqError, from_code
 
-LOOK_INTERVAL = 5.0
-"""Seconds between two looks at who leads, for topics that several brokers hold."""
 DAMAGED = "checksum mismatch"
 """Reason of the reject that answers a damaged message."""
 
@@ -218,15 +216,14 @@ class Consuming:
             times.append(subscription.due(self._lines))
             where = subscription.where
             if subscription.error is None and self._lines:
-                times.append(where.described_at + LOOK_INTERVAL if where.is_current and where.is_spread else where.due())
+                times.append(min(where.look_at(), where.due()))
         is_hungry = self.is_hungry
         times += [puller.deadline(is_hungry) for puller in self._pullers.values()]
         return min(times)
 
     def _questions(self, subscription: Subscription, now: float, lines: Sequence[str]) -> list[Letter]:
         where = subscription.where
-        if where.is_current and where.is_spread and now >= where.described_at + LOOK_INTERVAL:
-            where.hint()
+        where.look_around(now)
         question = where.ask(now, lines, self._next_id, self._create)
         return [question] if question is not None else []
 

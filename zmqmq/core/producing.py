@@ -187,6 +187,7 @@ class Producing:
             for lane in topic.lanes.values():
                 if not lane.is_idle and lane.is_placed and lane.leader in lines:
                     letters += self._transmit(topic, lane, now)
+        where.look_around(now)
         question = where.ask(now, lines, self._next_id, self._create)
         return letters if question is None else [*letters, question]
 

@@ -10,19 +10,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 
-from zmqmq.core.backoff import Backoff
 from zmqmq.core.commands import Command, Describe, Described
 from zmqmq.core.model import Placement
-from zmqmq.errors import UnknownTopic, ZmqmqError
+from zmqmq.errors import NotLeader, UnknownTopic, ZmqmqError
 
 DESCRIBE_TIMEOUT = 1.0
 """Seconds after which an unanswered Describe goes over another line."""
 FIRST_DOUBT_DELAY = 0.03
-"""Seconds between the first two questions about a leader in doubt."""
+"""Seconds between the first questions about a leader in doubt."""
+DOUBT_SHARE = 0.3
+"""Share of the time in doubt, at most, that passes until the next question: so much later than possible a new leader is found."""
 MAX_DOUBT_DELAY = 1.0
 """Seconds between two questions about a leader in doubt, at most."""
 SUSPECT_AFTER = 1.0
 """Seconds without an answer after which a leader is in doubt."""
+LOOK_INTERVAL = 5.0
+"""Seconds between two looks at a topic that several brokers hold, if nothing gives a reason to: it may have more partitions."""
 
 Letter = tuple[str, Command]
 """A command and the broker that it is for."""
@@ -47,6 +50,8 @@ class Whereabouts:
         self.is_spread = False
         """Several brokers hold it: its leaders may change while everybody lives."""
         self._doubts: dict[int, tuple[str, int]] = {}
+        self._unsure: set[str] = set()
+        """Brokers that have said that they cannot tell."""
         self.has_news = True
         """It is to be described before anything new is done."""
         self._is_complete = False
@@ -54,7 +59,8 @@ class Whereabouts:
         self._asked_of = ""
         self._asked_at = -inf
         self._resume_at = -inf
-        self._backoff = Backoff(random, FIRST_DOUBT_DELAY, MAX_DOUBT_DELAY)
+        self._unclear_since: float | None = None
+        self._random = random
 
     @property
     def is_known(self) -> bool:
@@ -65,7 +71,6 @@ class Whereabouts:
     def is_current(self) -> bool:
         """Every leader is known, and none is in doubt."""
         return self._is_complete and not self.has_news and not self._doubts
-
 
     def leader(self, partition: int) -> str:
         """The broker that leads a partition, "" if that is not known."""
@@ -98,7 +103,7 @@ class Whereabouts:
     def believe(self, partition: int) -> None:
         """The leader has shown that it leads."""
         if self._doubts.pop(partition, None) is not None and self.is_current:
-            self._backoff.reset()
+            self._unclear_since = None
 
     def believe_broker(self, broker: str) -> None:
         """The broker has shown that it lives."""
@@ -114,6 +119,15 @@ class Whereabouts:
         self.is_gentle = self.is_known
         self.look_again()
 
+    def look_around(self, now: float) -> None:
+        """From time to time there is news that nobody has told."""
+        if now >= self.look_at():
+            self.hint()
+
+    def look_at(self) -> float:
+        """When to look around; inf while the topic is asked about anyway."""
+        return self.described_at + LOOK_INTERVAL if self.is_current and self.is_spread else inf
+
     def opened(self, broker: str) -> None:
         """A new session with a broker: it may answer what others did not, and what it leads is to be looked at again."""
         leads = any(placement.leader == broker for placement in self.placements)
@@ -127,6 +141,7 @@ class Whereabouts:
         """No session with a broker: what it was asked is not answered any more."""
         if self._asked_of == broker:
             self._id = 0
+        self._unsure.discard(broker)
         self.doubt_broker(broker)
 
     def look_again(self) -> None:
@@ -145,14 +160,17 @@ class Whereabouts:
         return self._asked_of, Describe(self._id, self.name, create and not self.is_gentle)
 
     def _choose(self, lines: Sequence[str]) -> str:
-        avoided = {leader for leader, _ in self._doubts.values()}
+        avoided = self._avoided()
         silent = self._asked_of if self._id else ""
         return min(lines, key=lambda broker: (broker in avoided, broker == silent))
 
     def needs_another(self, lines: Iterable[str]) -> bool:
-        """Whether only brokers in doubt can be asked."""
-        avoided = {leader for leader, _ in self._doubts.values()}
+        """Whether only brokers in doubt, or ones that cannot tell, can be asked."""
+        avoided = self._avoided()
         return bool(avoided) and avoided.issuperset(lines)
+
+    def _avoided(self) -> set[str]:
+        return self._unsure | {leader for leader, _ in self._doubts.values()}
 
     def due(self) -> float:
         """When to ask (again)."""
@@ -165,6 +183,7 @@ class Whereabouts:
         if command.id != self._id or command.topic != self.name:
             return False
         self._id = 0
+        self._unsure.clear()
         self.obstacle = None
         self.is_gentle = False
         self.described_at = now
@@ -175,10 +194,16 @@ class Whereabouts:
                 del self._doubts[partition]
         self.has_news = False
         if self.is_current:
-            self._backoff.reset()
+            self._unclear_since = None
         else:
-            self._resume_at = now + self._backoff.next()
+            self._resume_at = now + self._delay(now)
         return True
+
+    def _delay(self, now: float) -> float:
+        """Seconds until the next question: the longer the answer is unclear, the longer."""
+        self._unclear_since = now if self._unclear_since is None else self._unclear_since
+        longest = max(FIRST_DOUBT_DELAY, DOUBT_SHARE * (now - self._unclear_since))
+        return min(MAX_DOUBT_DELAY, longest * (0.5 + self._random() / 2))
 
     def _take(self, command: Described) -> None:
         if command.topic_id != self.topic_id:
@@ -197,8 +222,10 @@ class Whereabouts:
         if not id or id != self._id:
             return False
         self._id = 0
+        if isinstance(error, NotLeader):
+            self._unsure.add(self._asked_of)
         self.obstacle = error
-        self._resume_at = now + self._backoff.next()
+        self._resume_at = now + self._delay(now)
         self.was_gentle = self.is_gentle
         if self.is_gentle and isinstance(error, UnknownTopic):
             self.placements, self.topic_id, self.is_gentle, self._is_complete = [], 0, False, False
