@@ -1,0 +1,39 @@
+"""Whom a client asks where a topic is, when some brokers cannot tell."""
+
+from __future__ import annotations
+
+from itertools import count
+
+from zmqmq.core.commands import Described
+from zmqmq.core.model import Placement, TopicSettings
+from zmqmq.core.topology import Whereabouts
+from zmqmq.errors import NotLeader
+
+
+def asked(topic: Whereabouts, lines: list[str], now: float, ids: count[int]) -> tuple[str, int]:
+    letter = topic.ask(now, lines, ids.__next__, True)
+    assert letter is not None
+    return letter[0], letter[1].id  # type: ignore[attr-defined]
+
+
+def described(id: int) -> Described:
+    return Described(id, "readings", 7, 3, [Placement(0, 1, "b2", "tcp://b2:7400")], TopicSettings())
+
+
+def test_somebody_else_is_wanted_when_a_broker_that_lost_its_cluster_cannot_tell() -> None:
+    topic, ids = Whereabouts("readings", lambda: 0.5), count(1)
+    broker, id = asked(topic, ["b1"], 0.0, ids)
+    assert not topic.needs_another(["b1"])
+    topic.refused(id, NotLeader("lost touch"), 0.1)
+    assert topic.needs_another(["b1"])
+    assert not topic.needs_another(["b1", "b2"])
+    assert asked(topic, ["b1", "b2"], 5.0, ids)[0] == "b2"
+
+
+def test_who_could_not_tell_is_asked_again_when_there_is_nobody_else_and_forgiven_when_it_can() -> None:
+    topic, ids = Whereabouts("readings", lambda: 0.5), count(1)
+    topic.refused(asked(topic, ["b1"], 0.0, ids)[1], NotLeader("lost touch"), 0.1)
+    broker, id = asked(topic, ["b1"], 5.0, ids)
+    assert broker == "b1"
+    topic.described(described(id), 5.1)
+    assert not topic.needs_another(["b1"])
