@@ -116,6 +116,12 @@ def test_a_partition_that_moves_and_a_broker_that_is_drained_are_no_concern() ->
     assert concerns_of(report(moving, members=[member("broker-1", draining=True)])) == []
 
 
+def test_fewer_replicas_than_a_topic_shall_have_are_a_concern() -> None:
+    few = place(replicas=THREE[:2], in_sync=THREE[:2], wanted=3)
+    (concern,) = concerns_of(report(few, place(partition=1, wanted=3)))
+    assert (concern.level, concern.text) == (Level.UNDER_REPLICATED, "temp_1/0 has 2 of 3 replicas: there are too few brokers")
+
+
 def test_a_broker_that_lost_touch_does_not_call_the_cluster_healthy() -> None:
     stale = report(place(), connected=False)
     assert "lost touch" in verdict(stale, concerns_of(stale))

@@ -59,6 +59,9 @@ def concern_of(place: PlaceSummary) -> Concern | None:
         return Concern(Level.REFUSING, name, f"{name} refuses messages: {len(place.in_sync)} of {place.needed} needed replicas are in sync")
     if missing:
         return Concern(Level.UNDER_REPLICATED, name, f"{name} is not in sync on {', '.join(missing)}")
+    held = len(place.replicas) - len(place.removing)
+    if held < place.wanted:
+        return Concern(Level.UNDER_REPLICATED, name, f"{name} has {held} of {place.wanted} replicas: there are too few brokers")
     return None
 
 
