@@ -16,7 +16,7 @@ from zmqmq.core.commands import Describe, Described
 from zmqmq.core.model import Placement, TopicRecord
 from zmqmq.core.names import check_name
 from zmqmq.core.sessions import Session
-from zmqmq.errors import InvalidName, InvalidValue, NotLeader, Overloaded, TopicExists, UnknownTopic, ZmqmqError
+from zmqmq.errors import InvalidName, InvalidValue, NotEnoughReplicas, NotLeader, Overloaded, TopicExists, UnknownTopic, ZmqmqError
 
 if TYPE_CHECKING:
     from zmqmq.core.cluster import Cluster
@@ -142,6 +142,8 @@ class ClusterDesk:
             if error is None or (isinstance(command, Describe) and isinstance(error, TopicExists)):
                 answer = lambda: self._answer_described(session, request, record.name)  # noqa: E731
                 self._when_visible(session, request, lambda: record.name in self.cluster.view.topics, answer)
+            elif isinstance(command, Describe) and isinstance(error, InvalidValue):  # what is configured is fine some time: brokers come and go
+                self.context.refuse(session.address, request, NotEnoughReplicas(error.message, hint="start more brokers", topic=record.name))
             else:
                 self.context.refuse(session.address, request, error)
 

@@ -111,6 +111,8 @@ class Consuming:
         elif isinstance(command, Empty):
             self._empty(broker, command, now)
         elif isinstance(command, Settled):
+            for held in self.settling.about(command.id):
+                self.topology.topic(held.subscription.topic).believe(held.partition)
             self._lost(self.settling.settled(command) or [])
             if broker in self._pullers:
                 self._pullers[broker].settled()

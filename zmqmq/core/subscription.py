@@ -153,6 +153,7 @@ class Subscription(Holder):
             if partition in joined:
                 join.joined[partition] = epoch
                 self.routes[partition] = (broker, command.queue)
+                self.where.believe(partition)
             else:
                 self.where.doubt(partition)
         if joined == join.asked.keys():

@@ -142,6 +142,8 @@ class Whereabouts:
         if self._asked_of == broker:
             self._id = 0
         self._unsure.discard(broker)
+        if any(placement.leader == broker for placement in self.placements):
+            self._resume_at, self._unclear_since = -inf, None
         self.doubt_broker(broker)
 
     def look_again(self) -> None:
