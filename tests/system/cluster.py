@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,8 +18,9 @@ import yaml
 from tests.system.ensemble import Ensemble, free_ports
 from tests.system.processes import PATIENCE, Program, Programs, eventually
 from tests.system.proxy import Proxy
-from tests.system.wire_client import WireClient
-from zmqmq.core.cluster_commands import AskCluster, ClusterReport, PlaceSummary
+from tests.system.wire_client import Answer, WireClient
+from zmqmq.core.cluster_commands import AskCluster, ClusterReport, MemberSummary, PlaceSummary
+from zmqmq.core.commands import Command
 
 ANSWER = 2.0
 """Seconds that a broker has to answer a question of a test."""
@@ -179,9 +180,17 @@ class ClusterProcesses:
     def cut_from_brokers(self, *broker_ids: str) -> None:
         """No other broker reaches these: nobody follows them any more."""
         for name in broker_ids:
-            front = self.members[name].front
-            assert front is not None, "this cluster has no proxies"
-            front.cut()
+            self._front(name).cut()
+
+    def mend_to_brokers(self, *broker_ids: str) -> None:
+        """Other brokers reach these again."""
+        for name in broker_ids:
+            self._front(name).mend()
+
+    def _front(self, broker_id: str) -> Proxy:
+        front = self.members[broker_id].front
+        assert front is not None, "this cluster has no proxies"
+        return front
 
     def mend(self) -> None:
         """All that was cut passes again."""
@@ -216,6 +225,25 @@ class ClusterProcesses:
             client.greet("observer", timeout=ANSWER)
             return client.ask(AskCluster(1), ClusterReport, timeout=ANSWER)
         return None
+
+    def command(self, command: Command, kind: type[Answer]) -> Answer:
+        """What the first broker that runs answers to a command of an administrator."""
+        name = next(name for name, member in self.members.items() if member.is_running and not member.is_paused)
+        with WireClient(self.members[name].endpoint) as client:
+            client.greet("administrator")
+            return client.ask(command, kind)
+
+    def holds(self, broker_id: str) -> int:
+        """Replicas of a broker; -1 while nobody says."""
+        return self._summary(broker_id, lambda member: member.replicas)
+
+    def leads(self, broker_id: str) -> int:
+        """Partitions that a broker leads; -1 while nobody says."""
+        return self._summary(broker_id, lambda member: member.leads)
+
+    def _summary(self, broker_id: str, look: Callable[[MemberSummary], int]) -> int:
+        report = self.report()
+        return next((look(member) for member in report.members if member.broker_id == broker_id), -1) if report else -1
 
     def place(self, topic: str, partition: int = 0) -> PlaceSummary:
         """Where a partition is now, as soon as anybody says so."""

@@ -13,7 +13,7 @@ from tests.system.processes import Program, eventually, json_lines
 from tests.system.verdict import Delivery, Verdict, judge, read_diary
 from tests.system.wire_client import WireClient
 from tests.system.workers import GROUP
-from zmqmq import Admin
+from zmqmq import Admin, Consumer
 from zmqmq.core.admin_commands import AskLag, LagReport
 
 KEYS = 20
@@ -95,6 +95,18 @@ class Load:
                 client.greet("observer", timeout=ANSWER)
                 lags |= {part.partition: part.lag for part in client.ask(AskLag(1, self.topic, GROUP), LagReport, timeout=ANSWER).partitions}
         return list(lags.values())
+
+
+def read(cluster: ClusterProcesses, topic: str, count: int) -> list[bytes]:
+    """The values of so many messages, which are acknowledged."""
+    values: list[bytes] = []
+    with Consumer(cluster.brokers, topic, group="readers") as consumer:
+        while len(values) < count:
+            messages = consumer.receive_many(count - len(values), timeout=SLOW)
+            assert messages, f"after {len(values)} messages nothing comes any more; {cluster.report()}"
+            values += [message.value for message in messages]
+            consumer.ack(messages).result(SLOW)
+    return values
 
 
 def produced_out_of_order(deliveries: Iterable[Delivery]) -> list[str]:
