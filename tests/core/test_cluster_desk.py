@@ -14,6 +14,7 @@ from zmqmq.core.commands import Describe, Described, Moved, Refused
 from zmqmq.core.model import TopicSettings
 from zmqmq.core.placement import MOVES_MAX
 from zmqmq.core.places import Place
+from zmqmq.errors import from_code
 
 CALM = 40.0
 """Seconds after which replicas and leaderships have found their places."""
@@ -178,6 +179,15 @@ def test_replicas_that_somebody_asked_for_are_never_fewer_silently(configured: i
     address = machine.connect("p")
     asked = create(machine, address, replicas=0 if configured else 2)
     assert "replicas is 2, but there are 1 brokers" in refused(machine, address, asked).message
+
+
+def test_a_topic_that_makes_itself_waits_for_as_many_brokers_as_are_configured() -> None:
+    cluster = ClusterWorld("a", default_replicas=2)
+    address = cluster["a"].connect("p", timeout=300.0)
+    answer = refused(cluster["a"], address, Describe(1, "t", create=True))
+    assert answer.code == "NotEnoughReplicas" and from_code(answer.code, "", "", {}).retryable
+    cluster.add("b")
+    assert cluster["a"].ask(address, Describe(2, "t", create=True), Described).replicas == 2
 
 
 def test_too_few_replicas_for_min_in_sync_refuse_messages_until_there_are_more() -> None:
