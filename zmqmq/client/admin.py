@@ -19,6 +19,7 @@ import msgspec
 from zmqmq.client import merging
 from zmqmq.client.admin_values import DeadLetter, Lag, Topic, dead_letter_of, lag_of, topic_of
 from zmqmq.client.desk import Desk
+from zmqmq.client.leaders import Leaders
 from zmqmq.client.receipt import DEFAULT_TIMEOUT
 from zmqmq.client.values import positive
 from zmqmq.core import admin_commands as ask
@@ -57,8 +58,9 @@ class Admin:
     def topic(self, topic: str) -> Topic:
         """One topic. Raises UnknownTopic."""
         name = check_name("topic", topic)
-        answers = self._desk.read(name, lambda id: ask.DescribePartitions(id, name), ask.PartitionList, _numbers)
-        described = self._desk.described(name)
+        leaders = Leaders(self._desk, name)
+        answers, _ = leaders.ask(lambda id: ask.DescribePartitions(id, name), ask.PartitionList)
+        described = leaders.described()
         return topic_of(described, merging.partitions_of(answers, described.placements))
 
     def create_topic(self, topic: str, partitions: int | None = None, replicas: int | None = None, **settings: Setting) -> Topic:
@@ -92,17 +94,19 @@ class Admin:
         if not topic:
             return merging.groups_of(self._desk.everywhere(ask.ListGroups, ask.GroupList))
         name = check_name("topic", topic)
-        return merging.groups_of(self._desk.read(name, lambda id: ask.ListGroups(id, name), ask.GroupList))
+        answers, _ = Leaders(self._desk, name).ask(lambda id: ask.ListGroups(id, name), ask.GroupList)
+        return merging.groups_of(answers)
 
     def delete_group(self, topic: str, group: str) -> None:
         """Forgets a group, its positions and dead letters; refused while consumers are in it. Raises UnknownTopic, UnknownGroup."""
         names = _names(topic, group)
-        self._desk.change(names[0], lambda _, id: ask.DeleteGroup(id, *names), ask.Done)
+        Leaders(self._desk, names[0]).ask(lambda id: ask.DeleteGroup(id, *names), ask.Done, is_strict=True, is_change=True)
 
     def lag(self, topic: str, group: str) -> Lag:
         """How far the group is behind. Raises UnknownTopic, UnknownGroup."""
         names = _names(topic, group)
-        return lag_of(merging.lags_of(self._desk.read(names[0], lambda id: ask.AskLag(id, *names), ask.LagReport)))
+        answers, _ = Leaders(self._desk, names[0]).ask(lambda id: ask.AskLag(id, *names), ask.LagReport, is_strict=True)
+        return lag_of(merging.lags_of(answers))
 
     def seek(self, topic: str, group: str, to: str | int | float | datetime, partition: int | None = None) -> int:
         """Moves a group to "earliest", "latest", an offset, or a time; its leases are recalled. Gives its new lag.
@@ -110,43 +114,41 @@ class Admin:
         partition: only this one. Raises UnknownTopic, UnknownGroup, InvalidValue."""
         names = _names(topic, group)
         kind, value = _position(to)
-        done = self._desk.change(names[0], lambda number, id: ask.Seek(id, *names, kind, value, number), ask.Done, partition)
+        done = Leaders(self._desk, names[0]).tell(lambda number, id: ask.Seek(id, *names, kind, value, number), ask.Done, partition)
         return sum(answer.count for answer in done)
 
     def explain(self, topic: str, group: str) -> ask.Explanation:
         """Why nothing is delivered to the group now. Raises UnknownTopic, UnknownGroup."""
         names = _names(topic, group)
-        return merging.explanation_of(self._desk.read(names[0], lambda id: ask.AskExplain(id, *names), ask.Explanation))
+        answers, missing = Leaders(self._desk, names[0]).ask(lambda id: ask.AskExplain(id, *names), ask.Explanation)
+        return merging.explanation_of(*names, answers, missing)
 
     # --- Dead letters --------------------------------------------------------------------------------------------
 
     def dead_letters(self, topic: str, group: str) -> Iterator[DeadLetter]:
         """The dead letters of a group in (partition, offset) order, fetched page by page. Raises UnknownTopic, UnknownGroup."""
         names = _names(topic, group)
-        for part in self.lag(topic, group).partitions:
-            yield from self._dead_of(names, part.partition, part.dead)
-
-    def _dead_of(self, names: tuple[str, str], partition: int, count: int) -> Iterator[DeadLetter]:
-        """The dead letters of one partition; `count` is how many there were a moment ago."""
-        offset = -1
-        while count > 0:
-            answers = self._desk.change(names[0], partial(_list_dead, names, offset, min(count, DEAD_PAGE)), ask.DeadList, partition)
-            letters = [letter for answer in answers for letter in answer.letters if letter.partition == partition]
+        partition, offset = 0, -1
+        while True:
+            build = partial(_list_dead, names, partition, offset)
+            answers, _ = Leaders(self._desk, names[0]).ask(build, ask.DeadList, is_strict=True)
+            letters, more = merging.letters_of(answers)
             for letter in letters:
                 yield dead_letter_of(*names, letter)
-                offset = letter.offset
-            count = count - len(letters) if letters else 0
+                partition, offset = letter.partition, letter.offset
+            if not more or not letters:
+                return
 
     def replay(self, topic: str, group: str, partition: int | None = None, offsets: Sequence[int] = ()) -> int:
         """Puts dead letters back into delivery: all, those of a partition, or the named offsets of it. Gives how many. Raises as `lag`."""
         names, chosen = _names(topic, group), _chosen(partition, offsets)
-        done = self._desk.change(names[0], lambda number, id: ask.Replay(id, *names, number, chosen), ask.Done, partition)
+        done = Leaders(self._desk, names[0]).tell(lambda number, id: ask.Replay(id, *names, number, chosen), ask.Done, partition)
         return sum(answer.count for answer in done)
 
     def purge(self, topic: str, group: str, partition: int | None = None, offsets: Sequence[int] = ()) -> int:
         """Deletes dead letters for good; selection as in `replay`. Gives how many."""
         names, chosen = _names(topic, group), _chosen(partition, offsets)
-        done = self._desk.change(names[0], lambda number, id: ask.Purge(id, *names, number, chosen), ask.Done, partition)
+        done = Leaders(self._desk, names[0]).tell(lambda number, id: ask.Purge(id, *names, number, chosen), ask.Done, partition)
         return sum(answer.count for answer in done)
 
     # --- Brokers -------------------------------------------------------------------------------------------------
@@ -243,12 +245,8 @@ def _list_topics(after: str, id: int) -> ask.ListTopics:
     return ask.ListTopics(id, after)
 
 
-def _list_dead(names: tuple[str, str], offset: int, limit: int, partition: int | None, id: int) -> ask.ListDead:
-    return ask.ListDead(id, *names, partition or 0, offset, limit)
-
-
-def _numbers(answer: ask.PartitionList) -> list[int]:
-    return [part.partition for part in answer.partitions]
+def _list_dead(names: tuple[str, str], partition: int, offset: int, id: int) -> ask.ListDead:
+    return ask.ListDead(id, *names, partition, offset, DEAD_PAGE)
 
 
 def _chosen(partition: int | None, offsets: Sequence[int]) -> list[int]:

@@ -6,9 +6,23 @@ from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
-from zmqmq.core.admin_commands import Explanation, GroupList, GroupSummary, LagReport, PartitionLag, PartitionList, PartitionSummary, TopicSummary
+from zmqmq.core.admin_commands import (
+    DeadLetter,
+    DeadList,
+    Explanation,
+    GroupList,
+    GroupSummary,
+    LagReport,
+    PartitionLag,
+    PartitionList,
+    PartitionSummary,
+    Reason,
+    TopicSummary,
+)
 from zmqmq.core.cluster_commands import ClusterReport, PlaceSummary
 from zmqmq.core.model import Placement
+
+OFFLINE = "nobody leads the partition: it waits for one of its brokers; zmqmq cluster status names them"
 
 
 def topics_of(pages: Sequence[Sequence[TopicSummary]]) -> list[TopicSummary]:
@@ -62,14 +76,26 @@ def lags_of(answers: Sequence[LagReport]) -> LagReport:
     return replace(answers[0], partitions=[found[number] for number in sorted(found)])
 
 
-def explanation_of(answers: Sequence[Explanation]) -> Explanation:
-    """All reasons by partition, and the verdict over them."""
-    if len(answers) == 1:
+def letters_of(answers: Sequence[DeadList]) -> tuple[list[DeadLetter], bool]:
+    """One page of dead letters in (partition, offset) order, and whether there are more: it ends where the first of the brokers has to be asked again."""
+    ends = [_position(answer.letters[-1]) for answer in answers if answer.more and answer.letters]
+    found = {_position(letter): letter for answer in answers for letter in answer.letters}
+    return [found[position] for position in sorted(found) if not ends or position <= min(ends)], bool(ends)
+
+
+def _position(letter: DeadLetter) -> tuple[int, int]:
+    return letter.partition, letter.offset
+
+
+def explanation_of(topic: str, group: str, answers: Sequence[Explanation], missing: Sequence[int]) -> Explanation:
+    """All reasons by partition, and the verdict over them. `missing`: partitions that nobody leads."""
+    if len(answers) == 1 and not missing:
         return answers[0]
     from zmqmq.core.explain import verdict
 
-    reasons = sorted((reason for answer in answers for reason in answer.reasons), key=lambda reason: reason.partition)
-    return replace(answers[0], reasons=reasons, verdict=verdict(reasons))
+    offline = [Reason(number, "offline", OFFLINE, 0) for number in missing]
+    reasons = sorted([*offline, *(reason for answer in answers for reason in answer.reasons)], key=lambda reason: reason.partition)
+    return Explanation(0, topic, group, verdict(reasons), reasons)
 
 
 def report_of(reports: Sequence[ClusterReport]) -> ClusterReport:

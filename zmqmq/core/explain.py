@@ -17,7 +17,7 @@ from zmqmq.core.queue import Queue
 
 KEYS_MAX = 20
 """Keys that are listed one by one per partition."""
-ORDER = ("storage_full", "reclaiming", "no_consumer", "ready", "full_window", "held", "retry", "delayed", "settled")
+ORDER = ("offline", "storage_full", "reclaiming", "no_consumer", "ready", "full_window", "held", "retry", "delayed", "settled")
 """Which reason makes the verdict, if there are several."""
 
 
