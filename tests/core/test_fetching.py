@@ -114,3 +114,33 @@ def test_a_question_in_place_of_another_one_lists_everything_for_the_answer_to_t
     assert fetcher.is_answer(3, Fetched(2, 3, []), 3)
     third = fetcher.ask(0.2, 3, 3)
     assert third is not None and not third.first and not third.parts
+
+
+def test_what_a_full_disk_could_not_take_is_asked_for_again_after_a_pause() -> None:
+    fetcher = Fetcher("cluster", "b", "a", 0.5, 1000)
+    fetcher.follow(followed(0))
+    fetcher.ask(0.0, 3, 1)
+    assert fetcher.is_answer(3, Fetched(1, 3, []), 3)
+    fetcher.begin_again(1.2)
+    assert fetcher.ask(1.0, 3, 2) is None and fetcher.deadline() == 1.2
+    again = fetcher.ask(1.2, 3, 3)
+    assert again is not None and again.first and [part.partition for part in again.parts] == [0]
+
+
+def test_only_partitions_that_have_moved_are_named() -> None:
+    fetcher = Fetcher("cluster", "b", "a", 0.5, 1000)
+    replicas = [followed(number) for number in range(3)]
+    for replica in replicas:
+        fetcher.follow(replica)
+    fetcher.ask(0.0, 3, 1)
+    assert fetcher.is_answer(3, Fetched(1, 3, []), 3)
+    replicas[1].partition.log.give(5)
+    replicas[1].partition.log.persisted(5)
+    fetcher.moved(replicas[1].key)
+    fetcher.moved(replicas[2].key)
+    asked = fetcher.ask(0.1, 3, 2)
+    assert asked is not None and [(part.partition, part.offset) for part in asked.parts] == [(1, 5)]
+    assert fetcher.is_answer(3, Fetched(2, 3, []), 3)
+    fetcher.leave(replicas[0].key)
+    gone = fetcher.ask(0.2, 3, 3)
+    assert gone is not None and [(part.partition, part.epoch) for part in gone.parts] == [(0, -1)]
