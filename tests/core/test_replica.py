@@ -6,6 +6,8 @@ from random import Random
 
 import pytest
 
+from tests.core.acts import Producer
+from tests.core.cluster_world import ClusterWorld
 from tests.core.small_cluster import a_member, a_place, a_topic
 from zmqmq.core.model import GroupLimits
 from zmqmq.core.partition import Partition
@@ -50,3 +52,18 @@ def test_a_snapshot_that_comes_when_records_are_here_already_is_not_taken(replic
     replica.partition.log.end = 0
     replica.installing = True
     assert not is_wanted(replica, snapshot), "one is being taken over"
+
+
+def test_what_was_deleted_on_disk_is_no_gap_to_a_state_that_does_not_know_it_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = ClusterWorld("ab")
+    Producer(cluster["a"]).send(b"x")
+    follower = next(machine for machine in cluster.living if machine is not cluster.leader_of())
+    (replica,) = follower.cluster.roles
+    looked: list[int] = []
+    monkeypatch.setattr(Partition, "skip_gaps", lambda self, reader: looked.append(self.log.end))
+    replica.read_end = replica.absorbed + 1
+    follower.cluster.roles.snapshot(replica)
+    assert looked == []
+    replica.read_end = replica.absorbed
+    follower.cluster.roles.snapshot(replica)
+    assert looked == [replica.partition.log.end]

@@ -61,6 +61,8 @@ class Replica:
         """Offset up to which those records reach."""
         self.absorbed = partition.applied
         """Everything below is applied to the partition's state."""
+        self.read_end = partition.log.end
+        """Where the log ended when the state was read from disk: operations below may have deleted records of which the state does not know it yet."""
         self.unapplied = Unapplied()
         self.damage = ""
         """Why this replica takes part in nothing any more."""
@@ -169,6 +171,7 @@ class Replica:
     def renew(self, partition: Partition) -> None:
         """The state was read from disk again: what an ended leadership had in memory beyond that is gone."""
         self.partition = partition
+        self.read_end = partition.log.end
         partition.log.agree = self._agree
         self.told_committed = partition.log.committed
 

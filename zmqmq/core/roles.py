@@ -241,7 +241,8 @@ class Roles:
         """Writes a follower's state down, as of what it has applied."""
         log = replica.partition.log
         committed, log.committed = log.committed, replica.absorbed
-        replica.partition.skip_gaps(self.context.reader)
+        if replica.absorbed >= replica.read_end:  # else what was deleted on disk would look like a gap
+            replica.partition.skip_gaps(self.context.reader)
         replica.partition.snapshot()
         log.committed = committed
         self.touch(replica)
