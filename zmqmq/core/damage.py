@@ -8,7 +8,9 @@ A damaged record is never delivered, applied or passed on; it is had again from 
 rely on it. That is so as soon as the partition is in an epoch in which this replica has fetched nothing and the record of the partition does not
 name it: only a replica that has reported in an epoch can be taken in, and from the discovery on this one reports nothing.
 
-Without another replica in sync nothing is dropped: what can be read is served, and what cannot becomes a dead letter, as on a broker that stands alone.
+A damaged copy counts as a lost disk: with it gone fewer replicas than needed may be in sync until it is fetched, and it is not eligible meanwhile,
+since what it holds will go. Without another replica in sync nothing is dropped: what can be read is served, and what cannot becomes a dead letter,
+as on a broker that stands alone.
 """
 
 from __future__ import annotations
