@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeVar
 
 import pytest
-import zmq
 
-from zmqmq import Admin, Consumer, Producer, wire
+from tests.client.scripted import ScriptedBroker
+from zmqmq import Admin, Consumer, Producer
 from zmqmq.config import TopicsConfig
 from zmqmq.core.checksum import checksums
 from zmqmq.core.commands import (
     Command,
     Delivery,
-    Describe,
-    Described,
     Empty,
     Goodbye,
     Hello,
@@ -26,55 +23,10 @@ from zmqmq.core.commands import (
     Refused,
     Subscribe,
     Subscribed,
-    Welcome,
     WhoAreYou,
 )
-from zmqmq.core.model import Limits, Placement, TopicSettings
 from zmqmq.errors import UnknownTopic, Unreachable
 from zmqmq.testing import TestBroker
-
-Kind = TypeVar("Kind", bound=Command)
-TIMEOUT_MS = 10_000
-
-
-class ScriptedBroker:
-    """A ROUTER that says what the test tells it to."""
-
-    def __init__(self) -> None:
-        self._context = zmq.Context()
-        self._router = self._context.socket(zmq.ROUTER)
-        self._router.setsockopt(zmq.LINGER, 0)
-        self._router.setsockopt(zmq.RCVTIMEO, TIMEOUT_MS)
-        self.endpoint = f"tcp://127.0.0.1:{self._router.bind_to_random_port('tcp://127.0.0.1')}"
-        self.sender = b""
-
-    def expect(self, kind: type[Kind]) -> Kind:
-        """The next command of that kind; pings and goodbyes in between are passed over."""
-        while True:
-            self.sender, frame = self._router.recv_multipart()
-            command = wire.decode_request(frame)
-            if isinstance(command, kind):
-                return command
-
-    def say(self, command: Command) -> None:
-        self.say_frame(wire.encode(command))
-
-    def say_frame(self, frame: bytes) -> None:
-        self._router.send_multipart([self.sender, frame])
-
-    def welcome(self, beacon_interval: float = 0.2) -> Hello:
-        hello = self.expect(Hello)
-        nobody = "tcp://127.0.0.1:1"
-        self.say(Welcome(1, "c", "b", 1, hello.session_epoch, Limits(), 5.0, beacon_interval, nobody, b"12345678", "scripted", 0.0))
-        return hello
-
-    def describe(self) -> None:
-        asked = self.expect(Describe)
-        self.say(Described(asked.id, asked.topic, 1, 1, [Placement(0, 1, "b", self.endpoint)], TopicSettings()))
-
-    def close(self) -> None:
-        self._router.close(0)
-        self._context.term()
 
 
 @pytest.fixture

@@ -1,11 +1,9 @@
-"""The consumer's state when partitions are led by several brokers: what is held is presented where its partition is led now, and nowhere else."""
+"""The consumer's state when partitions are led by several brokers, and move from one to another."""
 
 from __future__ import annotations
 
 from itertools import count
 from typing import TypeVar
-
-import pytest
 
 from zmqmq.core.checksum import checksums
 from zmqmq.core.commands import (
@@ -21,38 +19,38 @@ from zmqmq.core.commands import (
     Refused,
     Settle,
     Settled,
+    Settlement,
     Subscribe,
     Subscribed,
     Welcome,
 )
 from zmqmq.core.consuming import Consuming
+from zmqmq.core.held import LOST, SETTLING, Held
 from zmqmq.core.model import Limits, Placement, TopicSettings
-from zmqmq.core.pulling import SILENT_INTERVALS
 from zmqmq.core.topology import LOOK_INTERVAL
 
 Kind = TypeVar("Kind", bound=Command)
-BEACON_INTERVAL = 1.0
-QUEUES = {"a": 11, "b": 12, "c": 13}
+QUEUES = {"a": 3, "b": 5, "c": 7}
 
 
 class Cluster:
     """A consumer under test, and what the cluster would tell it now."""
 
-    def __init__(self, *leaders: str, brokers: str = "abc", prefetch: int = 1000) -> None:
+    def __init__(self, *leaders: str, prefetch: int = 1000) -> None:
         """`leaders` by partition, one letter each; "" for none."""
         self.now = 100.0
         self.places = [(leader, 1) for leader in leaders]
-        self.lines: list[str] = []
+        self.lines = list("abc")
         self.consuming = Consuming(["t"], "g", count(1).__next__, lambda: 0.5, prefetch=prefetch)
         self.consuming.is_wanted = True
-        for broker in brokers:
+        self.leases = count(1)
+        for broker in self.lines:
             self.open(broker)
 
     def open(self, broker: str) -> None:
-        self.consuming.opened(broker, Welcome(1, "c", broker, 1, 1, Limits(), 9.0, BEACON_INTERVAL, "tcp://127.0.0.1:1", b"12345678", "test", 0.0))
-        self.lines = [*(line for line in self.lines if line != broker), broker]
+        self.consuming.opened(broker, Welcome(1, "c", broker, 1, 1, Limits(), 9.0, 1.0, "tcp://127.0.0.1:7401", b"12345678", "test", 0.0))
 
-    def lose(self, broker: str) -> None:
+    def down(self, broker: str) -> None:
         self.lines.remove(broker)
         self.consuming.down(broker)
 
@@ -60,235 +58,238 @@ class Cluster:
         """Another leadership, which the consumer does not know of yet."""
         self.places[partition] = (leader, self.places[partition][1] + 1)
 
-    def letters(self, kind: type[Kind], answer: bool = True) -> list[tuple[str, Kind]]:
-        """What is sent now, to whom; questions about the topic are answered if wanted."""
+    def letters(self) -> list[tuple[str, Command]]:
+        """What is sent now, to whom; questions who leads are answered."""
         letters = self.consuming.step(self.now, self.lines)
-        asked = [command for _, command in letters if isinstance(command, Describe)] if answer else []
+        asked = [command for _, command in letters if isinstance(command, Describe)]
         for question in asked:
-            self.describe(question)
-        found = [(broker, command) for broker, command in letters if isinstance(command, kind)]
-        return found + (self.letters(kind) if asked else [])
+            placements = [Placement(number, epoch, leader, f"tcp://{leader}:1") for number, (leader, epoch) in enumerate(self.places)]
+            self.hear("a", Described(question.id, "t", 1, 3, placements, TopicSettings()))
+        others = [letter for letter in letters if not isinstance(letter[1], Describe)]
+        return others + (self.letters() if asked else [])
 
-    def describe(self, asked: Describe) -> None:
-        placements = [Placement(number, epoch, leader, f"tcp://{leader}:1") for number, (leader, epoch) in enumerate(self.places)]
-        assert self.consuming.hear(asked.topic, Described(asked.id, "t", 1, 3, placements, TopicSettings()), self.now)
+    def sent(self, kind: type[Kind]) -> dict[str, Kind]:
+        """What of that kind is sent now, by broker."""
+        return {broker: command for broker, command in self.letters() if isinstance(command, kind)}
 
-    def join(self, broker: str, asked: Subscribe, *leases: KeptLease, partitions: list[int] | None = None) -> None:
-        joined = asked.partitions if partitions is None else partitions
-        assert self.consuming.hear(broker, Subscribed(asked.id, QUEUES[broker], "t", "g", list(leases), joined), self.now)
+    def hear(self, broker: str, command: Command) -> None:
+        assert self.consuming.hear(broker, command, self.now)
 
-    def join_all(self) -> dict[str, list[int]]:
-        """Everybody answers its Subscribe; gives who was asked for which partitions."""
-        asked = self.letters(Subscribe)
-        for broker, subscribe in asked:
-            self.join(broker, subscribe)
-        return {broker: subscribe.partitions for broker, subscribe in asked}
+    def join(self) -> dict[str, Subscribe]:
+        """Subscribes wherever it wants to, and is taken; nothing presented is kept."""
+        asked = self.sent(Subscribe)
+        for broker, subscribe in asked.items():
+            self.take(broker, subscribe)
+        return asked
 
-    def deliver(self, broker: str, partition: int, *offsets: int, epoch: int = 1, lease: int = 1) -> None:
+    def take(self, broker: str, subscribe: Subscribe, *leases: KeptLease, partitions: list[int] | None = None) -> None:
+        here = partitions if partitions is not None else list(subscribe.partitions or [])
+        self.hear(broker, Subscribed(subscribe.id, QUEUES[broker], "t", "g", list(leases), here))
+
+    def deliver(self, broker: str, partition: int, *offsets: int, epoch: int | None = None) -> int:
+        """A lot of a broker, in answer to its present pull; gives the lease."""
         values = [b"v%d" % offset for offset in offsets]
+        lease, epoch = next(self.leases), self.places[partition][1] if epoch is None else epoch
         lot = Lot(QUEUES[broker], partition, epoch, lease, list(offsets), [0.0] * len(offsets), values, checksums(values), None, None, None)
-        self.consuming.hear(broker, Delivery(self.consuming._pullers[broker].turn, [lot]), self.now)
+        self.hear(broker, Delivery(self.consuming._pullers[broker].turn, [lot]))
+        return lease
 
     def taken(self) -> list[tuple[int, int]]:
-        return [(held.partition, held.offsets[index]) for held, index in self.consuming.take(1000)]
+        return [(held.partition, held.offsets[index]) for held, index in self.consuming.take(100)]
 
-    def ack(self, partition: int, offset: int) -> None:
-        for held in self.consuming.subscriptions["t"].held.values():
-            index = held.index_of(offset)
-            if held.partition == partition and index is not None:
-                self.consuming.settle(held, [index], "ack", None, "")
-                return
-        raise AssertionError("it is not held")
+    def held(self, partition: int) -> Held:
+        (held,) = [held for held in self.consuming.subscriptions["t"].held.values() if held.partition == partition]
+        return held
 
-
-def test_every_leader_is_asked_for_its_own_partitions_only() -> None:
-    cluster = Cluster("a", "b", "a")
-    assert cluster.join_all() == {"a": [0, 2], "b": [1]}
+    def ack(self, held: Held) -> None:
+        for index in range(len(held.offsets)):
+            held.states[index] = SETTLING
+            self.consuming.settling.ack(held, index)
 
 
-def test_what_a_leader_did_not_take_part_in_is_described_again() -> None:
-    cluster = Cluster("a", "a")
-    ((broker, asked),) = cluster.letters(Subscribe)
-    cluster.lead(1, "b")
-    cluster.join(broker, asked, partitions=[0])
-    assert cluster.join_all() == {"b": [1]}
+def joined(*leaders: str) -> Cluster:
+    cluster = Cluster(*leaders)
+    cluster.join()
+    cluster.sent(Pull)
+    return cluster
 
 
-def test_a_standalone_broker_that_names_no_partitions_has_all_of_them() -> None:
-    cluster = Cluster("a", "a", brokers="a")
-    ((broker, asked),) = cluster.letters(Subscribe)
-    cluster.join(broker, asked, partitions=[])
-    assert [type(command) for _, command in cluster.letters(Command)] == [Pull]
+def test_a_consumer_subscribes_once_with_each_leader_for_what_that_one_leads() -> None:
+    asked = Cluster("a", "b", "a").join()
+    assert {broker: subscribe.partitions for broker, subscribe in asked.items()} == {"a": [0, 2], "b": [1]}
 
 
-def test_the_credit_is_shared_and_never_more_than_what_may_wait_here() -> None:
-    cluster = Cluster("a", "b", "c", prefetch=100)
-    cluster.join_all()
-    pulls = dict(cluster.letters(Pull))
-    assert set(pulls) == {"a", "b", "c"}
-    shares = [pull.credit for pull in pulls.values()]
-    assert max(shares) - min(shares) <= 1
-    assert sum(shares) == cluster.consuming._buffer.credit
-    for broker in "ab":
-        cluster.consuming.hear(broker, Empty(pulls[broker].turn, 1), cluster.now)
-    cluster.deliver("c", 2, *range(pulls["c"].credit))
-    assert sum(puller.reserved for puller in cluster.consuming._pullers.values()) + cluster.consuming.buffered <= cluster.consuming._buffer.credit
-
-
-def test_turns_are_counted_for_each_broker() -> None:
+def test_the_room_is_shared_by_the_leaders_that_are_asked() -> None:
     cluster = Cluster("a", "b")
-    cluster.join_all()
-    pulls = dict(cluster.letters(Pull))
-    cluster.consuming.hear("a", Empty(pulls["a"].turn, 1), cluster.now)
-    cluster.consuming.woken("a")
-    ((broker, again),) = cluster.letters(Pull)
-    assert (broker, again.turn) == ("a", pulls["a"].turn + 1)
-    assert cluster.consuming._pullers["b"].turn == pulls["b"].turn
+    cluster.join()
+    pulls = cluster.sent(Pull)
+    assert {broker: pull.credit for broker, pull in pulls.items()} == {"a": 16, "b": 16}
 
 
-def test_what_is_held_is_presented_to_the_new_leader_of_its_partition_and_nobody_else() -> None:
-    cluster = Cluster("a", "b")
-    cluster.join_all()
-    cluster.letters(Pull)
-    cluster.deliver("a", 0, 5, 6)
-    cluster.deliver("b", 1, 9)
-    cluster.lead(0, "c")
-    assert cluster.consuming.hear("a", Moved("t"), cluster.now)
-    ((broker, asked),) = cluster.letters(Subscribe)
-    assert (broker, asked.partitions) == ("c", [0])
-    assert [(lease.partition, lease.epoch, lease.lease, lease.offsets) for lease in asked.held] == [(0, 1, 1, [5, 6])]
-
-
-def test_an_unconfirmed_ack_goes_to_the_new_leader_under_the_leases_new_number() -> None:
-    cluster = Cluster("a")
-    cluster.join_all()
-    cluster.letters(Pull)
-    cluster.deliver("a", 0, 5, 6)
-    assert cluster.taken() == [(0, 5), (0, 6)]
-    cluster.ack(0, 5)
-    ((broker, _),) = cluster.letters(Settle)
-    assert broker == "a"
-    cluster.lead(0, "b")
-    cluster.lose("a")
-    ((broker, asked),) = cluster.letters(Subscribe)
-    assert broker == "b"
-    cluster.join("b", asked, KeptLease(0, 1, 1, 2, 77, [5, 6], []))
-    ((broker, again),) = cluster.letters(Settle)
-    (settlement,) = again.settlements
-    assert (broker, settlement.queue, settlement.epoch, settlement.lease, settlement.offsets) == ("b", QUEUES["b"], 2, 77, [5])
-    assert cluster.consuming.hear("b", Settled(again.id, []), cluster.now)
-    cluster.ack(0, 6)
-    ((broker, last),) = cluster.letters(Settle)
-    assert [(part.epoch, part.lease) for part in last.settlements] == [(2, 77)]
-    assert cluster.consuming.losses == []
-
-
-def test_what_the_new_leader_does_not_mention_is_lost() -> None:
-    cluster = Cluster("a")
-    cluster.join_all()
-    cluster.letters(Pull)
-    cluster.deliver("a", 0, 5, 6)
-    cluster.lead(0, "b")
-    cluster.lose("a")
-    ((_, asked),) = cluster.letters(Subscribe)
-    cluster.join("b", asked, KeptLease(0, 1, 1, 2, 77, [6], []))
-    assert [(held.offsets[index]) for held, indices in cluster.consuming.losses for index in indices] == [5]
-    assert cluster.taken() == [(0, 6)]
-
-
-def test_an_ack_that_the_old_leader_refuses_is_repeated_at_the_new_one() -> None:
-    cluster = Cluster("a")
-    cluster.join_all()
-    cluster.letters(Pull)
-    cluster.deliver("a", 0, 5)
+def test_a_leader_with_nothing_to_give_leaves_the_whole_room_to_the_others() -> None:
+    cluster = joined("a", "b")
+    cluster.hear("a", Empty(cluster.consuming._pullers["a"].turn, 1))
+    cluster.deliver("b", 1, 0)
     cluster.taken()
-    cluster.ack(0, 5)
-    ((_, settle),) = cluster.letters(Settle)
+    assert cluster.sent(Pull)["b"].credit == 64
+
+
+def test_a_wake_up_of_one_broker_asks_that_one_only() -> None:
+    cluster = joined("a", "b")
+    for broker in "ab":
+        cluster.hear(broker, Empty(cluster.consuming._pullers[broker].turn, 1))
+    assert cluster.consuming.is_asleep
+    cluster.consuming.woken("b")
+    assert list(cluster.sent(Pull)) == ["b"]
+
+
+def test_what_is_held_is_presented_to_the_next_leader_and_settled_there() -> None:
+    cluster = joined("a", "b")
+    lease = cluster.deliver("a", 0, 10, 11)
+    cluster.taken()
+    cluster.ack(cluster.held(0))
+    assert list(cluster.sent(Settle)) == ["a"]
+    cluster.lead(0, "c")
+    cluster.down("a")
+    (asked,) = cluster.sent(Subscribe).items()
+    assert (asked[0], asked[1].partitions) == ("c", [0])
+    assert [(one.epoch, one.lease, one.offsets) for one in asked[1].held] == [(1, lease, [10, 11])]
+    cluster.take("c", asked[1], KeptLease(0, 1, lease, 2, 99, [10, 11], []))
+    settle = cluster.sent(Settle)["c"]
+    assert settle.settlements == [Settlement(QUEUES["c"], 0, 2, 99, "ack", [10, 11])]
+    cluster.hear("c", Settled(settle.id, []))
+    assert cluster.consuming.is_quiet and not cluster.consuming.losses
+
+
+def test_what_the_next_leader_does_not_keep_is_lost() -> None:
+    cluster = joined("a")
+    cluster.deliver("a", 0, 10)
+    cluster.taken()
+    held = cluster.held(0)
     cluster.lead(0, "b")
-    assert cluster.consuming.hear("a", Refused(settle.id, "NotLeader", "no"), cluster.now)
-    ((broker, asked),) = cluster.letters(Subscribe)
-    assert broker == "b"
-    cluster.join("b", asked, KeptLease(0, 1, 1, 2, 3, [5], []))
-    cluster.now += 1.0
-    ((broker, again),) = cluster.letters(Settle)
-    assert (broker, again.settlements[0].epoch) == ("b", 2)
+    cluster.down("a")
+    cluster.join()
+    assert held.states[0] == LOST
+    assert cluster.consuming.losses == [(held, [0])]
 
 
-def test_a_delivery_of_an_older_leadership_is_void() -> None:
-    cluster = Cluster("a")
-    cluster.join_all()
-    cluster.letters(Pull)
+def test_a_settlement_that_its_old_leader_never_answers_goes_to_the_new_one() -> None:
+    cluster = joined("a", "b")
+    lease = cluster.deliver("a", 0, 10)
+    cluster.taken()
+    cluster.ack(cluster.held(0))
+    old = cluster.sent(Settle)["a"]
     cluster.lead(0, "b")
-    cluster.consuming.hear("a", Moved("t"), cluster.now)
-    assert cluster.join_all() == {"b": [0]}
-    cluster.deliver("a", 0, 5, epoch=1)
-    assert cluster.consuming.buffered == 0
-    cluster.deliver("b", 0, 5, epoch=2)
-    assert cluster.taken() == [(0, 5)]
+    cluster.hear("b", Moved("t"))
+    subscribe = cluster.sent(Subscribe)["b"]
+    cluster.take("b", subscribe, KeptLease(0, 1, lease, 2, 50, [10], []))
+    again = cluster.sent(Settle)["b"]
+    assert again.settlements == [Settlement(QUEUES["b"], 0, 2, 50, "ack", [10])]
+    cluster.hear("a", Settled(old.id, []))
+    assert not cluster.consuming.is_quiet
+    cluster.hear("b", Settled(again.id, []))
+    assert cluster.consuming.is_quiet
 
 
-def test_messages_that_cross_the_question_what_is_held_go_back() -> None:
-    cluster = Cluster("a")
-    ((_, asked),) = cluster.letters(Subscribe)
-    cluster.join("a", asked)
-    cluster.letters(Pull)
+def test_a_leader_that_settles_no_more_makes_the_consumer_look_for_the_next() -> None:
+    cluster = joined("a", "b")
+    cluster.deliver("a", 0, 10)
+    cluster.taken()
+    cluster.ack(cluster.held(0))
+    settle = cluster.sent(Settle)["a"]
+    cluster.lead(0, "b")
+    cluster.hear("a", Refused(settle.id, "NotLeader", "another one leads"))
+    assert cluster.sent(Subscribe)["b"].partitions == [0]
+
+
+def test_what_an_old_leader_delivers_is_dropped() -> None:
+    cluster = joined("a", "b")
+    cluster.lead(0, "b")
+    cluster.hear("b", Moved("t"))
+    cluster.join()
+    cluster.deliver("a", 0, 10, epoch=1)
+    assert cluster.taken() == []
+
+
+def test_a_lot_that_crosses_a_new_subscription_goes_back_at_once() -> None:
+    cluster = joined("a")
     cluster.lead(0, "a")
-    cluster.consuming.hear("a", Moved("t"), cluster.now)
-    ((_, asked),) = cluster.letters(Subscribe)
-    cluster.deliver("a", 0, 5, epoch=2, lease=9)
-    assert cluster.consuming.buffered == 0
-    cluster.join("a", asked)
-    assert all(verdict.outcome == "release" for _, settle in cluster.letters(Settle) for verdict in settle.settlements)
+    cluster.hear("a", Moved("t"))
+    subscribe = cluster.sent(Subscribe)["a"]
+    lease = cluster.deliver("a", 0, 10)
+    assert cluster.taken() == []
+    cluster.take("a", subscribe)
+    assert cluster.sent(Settle)["a"].settlements == [Settlement(QUEUES["a"], 0, 2, lease, "release", None)]
 
 
-def test_a_pull_without_an_answer_makes_others_be_asked_and_its_share_goes_to_them() -> None:
-    cluster = Cluster("a", "b")
-    cluster.join_all()
-    pulls = dict(cluster.letters(Pull))
-    cluster.consuming.hear("b", Empty(pulls["b"].turn, 1), cluster.now)
-    cluster.now += SILENT_INTERVALS * BEACON_INTERVAL
-    asked = cluster.letters(Describe, answer=False)
-    assert [broker for broker, _ in asked] == ["b"]
-    assert cluster.consuming._pullers["a"].reserved == 0
+def test_partitions_that_a_broker_does_not_take_are_looked_for() -> None:
+    cluster = Cluster("a", "a")
+    subscribe = cluster.sent(Subscribe)["a"]
+    cluster.lead(1, "b")
+    cluster.take("a", subscribe, partitions=[0])
+    assert cluster.sent(Subscribe)["b"].partitions == [1]
+
+
+def test_new_partitions_are_joined_without_touching_the_others() -> None:
+    cluster = joined("a")
+    cluster.deliver("a", 0, 10)
+    cluster.places.append(("a", 1))
+    cluster.hear("a", Moved("t"))
+    subscribe = cluster.sent(Subscribe)["a"]
+    assert (subscribe.partitions, subscribe.held) == ([1], [])
+    cluster.take("a", subscribe)
+    assert cluster.taken() == [(0, 10)]
+
+
+def test_a_topic_of_several_brokers_is_looked_at_from_time_to_time() -> None:
+    cluster = joined("a")
+    cluster.hear("a", Empty(cluster.consuming._pullers["a"].turn, 1))
     cluster.lead(0, "b")
-    cluster.describe(asked[0][1])
-    assert cluster.join_all() == {"b": [0]}
+    cluster.now += LOOK_INTERVAL
+    assert cluster.sent(Subscribe)["b"].partitions == [0]
 
 
-@pytest.mark.parametrize("is_told", [True, False], ids=["somebody says so", "nobody says so"])
-def test_partitions_that_were_added_are_consumed(is_told: bool) -> None:
-    cluster = Cluster("a")
-    cluster.join_all()
-    cluster.places.append(("b", 1))
-    if is_told:
-        cluster.consuming.hear("a", Moved("t"), cluster.now)
-    else:
-        assert cluster.consuming.deadline() <= cluster.now + LOOK_INTERVAL
-        cluster.now += LOOK_INTERVAL
-    assert cluster.join_all() == {"b": [1]}
-
-
-def test_a_session_that_is_surely_over_takes_only_what_that_broker_kept() -> None:
-    cluster = Cluster("a", "b")
-    cluster.join_all()
-    cluster.letters(Pull)
-    cluster.deliver("a", 0, 5)
-    cluster.deliver("b", 1, 6)
-    cluster.lose("a")
-    cluster.consuming.expired("a")
-    assert [(held.partition, indices) for held, indices in cluster.consuming.losses] == [(0, [0])]
-    assert cluster.taken() == [(1, 6)]
-
-
-def test_what_was_presented_to_the_new_leader_is_not_lost_with_the_old_ones_session() -> None:
-    cluster = Cluster("a")
-    cluster.join_all()
-    cluster.letters(Pull)
-    cluster.deliver("a", 0, 5)
+def test_a_leader_that_answers_no_pull_is_asked_about_elsewhere() -> None:
+    cluster = joined("a")
     cluster.lead(0, "b")
-    cluster.lose("a")
-    ((_, asked),) = cluster.letters(Subscribe)
-    cluster.join("b", asked, KeptLease(0, 1, 1, 2, 3, [5], []))
+    cluster.now += 1.5
+    assert cluster.sent(Subscribe)["b"].partitions == [0]
+
+
+def test_a_broken_line_is_followed_at_once_even_if_the_leader_was_in_doubt_before() -> None:
+    cluster = Cluster("a")
+    subscribe = cluster.sent(Subscribe)["a"]
+    cluster.hear("a", Refused(subscribe.id, "NotLeader", "not yet"))
+    cluster.now += 1.0
+    cluster.join()
+    cluster.sent(Pull)
+    assert cluster.consuming.subscriptions["t"].where.is_current
+    cluster.lead(0, "b")
+    cluster.down("a")
+    assert cluster.sent(Subscribe)["b"].partitions == [0]
+
+
+def test_only_what_the_broker_kept_is_lost_with_its_session() -> None:
+    cluster = joined("a", "b")
+    cluster.deliver("a", 0, 10)
+    cluster.deliver("b", 1, 20)
     cluster.consuming.expired("a")
-    assert cluster.consuming.losses == []
-    assert cluster.taken() == [(0, 5)]
+    assert cluster.taken() == [(1, 20)]
+
+
+def test_a_topic_made_again_under_its_name_begins_with_low_epochs() -> None:
+    cluster = joined("a")
+    cluster.lead(0, "a")
+    cluster.hear("a", Moved("t"))
+    cluster.join()
+    cluster.deliver("a", 0, 10)
+    cluster.taken()
+    cluster.hear("a", Moved("t"))
+    ((_, question),) = [letter for letter in cluster.consuming.step(cluster.now, cluster.lines) if isinstance(letter[1], Describe)]
+    assert isinstance(question, Describe) and not question.create
+    cluster.places[0] = ("a", 1)
+    cluster.hear("a", Described(question.id, "t", 2, 3, [Placement(0, 1, "a", "tcp://a:1")], TopicSettings()))
+    cluster.join()
+    cluster.sent(Pull)
+    cluster.deliver("a", 0, 0)
+    assert cluster.taken() == [(0, 0)]
