@@ -117,7 +117,7 @@ class ClusterProcesses:
         if member.front is not None:
             found["advertise"] = f"tcp://127.0.0.1:{member.port + 2}"
         for key, value in (self._settings | settings).items():
-            found[key] = found[key] | value if isinstance(found.get(key), dict) else value
+            found[key] = found[key] | value if isinstance(found.get(key), dict) and isinstance(value, dict) else value
         member.file.write_text(yaml.safe_dump(found))
 
     def _lay_cables(self, member: MemberProcess) -> None:

@@ -9,14 +9,12 @@ import pytest
 
 from tests.system.cluster import ANSWER, SLOW, ClusterProcesses
 from tests.system.cluster_load import Load
+from tests.system.cluster_witness import Witness
 from tests.system.ensemble import Ensemble
 from tests.system.ensemble_fixture import ensemble
 from tests.system.processes import Programs, eventually
-from tests.system.wire_client import WireClient
 from zmqmq import Admin, Consumer, Producer
-from zmqmq.core.checksum import checksums
-from zmqmq.core.commands import Command, Delivery, Lot, Produce, Produced, Pull, Subscribe, Subscribed
-from zmqmq.wire import encode
+from zmqmq.core.commands import Delivery, Produced
 
 __all__ = ["ensemble"]
 SESSION = 2.0
@@ -40,44 +38,6 @@ def whole(cluster: ClusterProcesses) -> Iterator[ClusterProcesses]:
     yield cluster
     cluster.mend()
     cluster.check_no_traceback()
-
-
-class Witness:
-    """A producer and consumer of bare sockets at one broker, that says what it wants and hears what that broker answers."""
-
-    def __init__(self, cluster: ClusterProcesses, broker: str, topic: str) -> None:
-        self.topic = topic
-        self._client = WireClient(cluster.members[broker].endpoint)
-        self._client.greet("witness")
-        self._epoch = cluster.place(topic).epoch
-        self._sequence = 0
-        answer = self._client.ask(Subscribe(1, topic, "witnesses", create=False), Subscribed)
-        assert answer.partitions == [0]
-
-    def send(self, value: bytes) -> None:
-        """Says that a message shall be stored."""
-        crcs = checksums([value], None, None)
-        self._client.say(encode(Produce(100 + self._sequence, self.topic, 0, self._epoch, 77, self._sequence, self._sequence, [value], crcs)))
-        self._sequence += 1
-
-    def pull(self) -> None:
-        """Says that it wants messages."""
-        self._client.say(encode(Pull(self._sequence, 10, 1 << 20)))
-
-    def hear(self, *kinds: type[Command], within: float) -> list[Command]:
-        """All answers of those kinds until nothing has come for so long."""
-        found: list[Command] = []
-        while (answer := self._client.next(within)) is not None:
-            if isinstance(answer, kinds):
-                found.append(answer)
-        return found
-
-    def lots(self, within: float) -> list[Lot]:
-        """What is delivered until nothing has come for so long."""
-        return [lot for delivery in self.hear(Delivery, within=within) if isinstance(delivery, Delivery) for lot in delivery.lots]
-
-    def close(self) -> None:
-        self._client.close()
 
 
 def topic_with_one_leader(cluster: ClusterProcesses, topic: str) -> str:
