@@ -59,4 +59,5 @@ class ClusterWorld(World):
         return referee
 
     def what_else_is_missing(self) -> list[str]:
-        return self.mesh.court.unwell()
+        asked = ["the administrator waits for answers"] if self.admin is not None and len(self.admin.asking._requests) else []
+        return asked + self.mesh.court.unwell()
