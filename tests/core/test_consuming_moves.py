@@ -25,7 +25,7 @@ from zmqmq.core.commands import (
     Welcome,
 )
 from zmqmq.core.consuming import Consuming
-from zmqmq.core.held import LOST, SETTLING, Held
+from zmqmq.core.held import SETTLING, Held
 from zmqmq.core.model import Limits, Placement, TopicSettings
 from zmqmq.core.topology import LOOK_INTERVAL
 
@@ -114,18 +114,6 @@ def joined(*leaders: str) -> Cluster:
     return cluster
 
 
-def test_a_consumer_subscribes_once_with_each_leader_for_what_that_one_leads() -> None:
-    asked = Cluster("a", "b", "a").join()
-    assert {broker: subscribe.partitions for broker, subscribe in asked.items()} == {"a": [0, 2], "b": [1]}
-
-
-def test_the_room_is_shared_by_the_leaders_that_are_asked() -> None:
-    cluster = Cluster("a", "b")
-    cluster.join()
-    pulls = cluster.sent(Pull)
-    assert {broker: pull.credit for broker, pull in pulls.items()} == {"a": 16, "b": 16}
-
-
 def test_a_leader_with_nothing_to_give_leaves_the_whole_room_to_the_others() -> None:
     cluster = joined("a", "b")
     cluster.hear("a", Empty(cluster.consuming._pullers["a"].turn, 1))
@@ -141,36 +129,6 @@ def test_a_wake_up_of_one_broker_asks_that_one_only() -> None:
     assert cluster.consuming.is_asleep
     cluster.consuming.woken("b")
     assert list(cluster.sent(Pull)) == ["b"]
-
-
-def test_what_is_held_is_presented_to_the_next_leader_and_settled_there() -> None:
-    cluster = joined("a", "b")
-    lease = cluster.deliver("a", 0, 10, 11)
-    cluster.taken()
-    cluster.ack(cluster.held(0))
-    assert list(cluster.sent(Settle)) == ["a"]
-    cluster.lead(0, "c")
-    cluster.down("a")
-    (asked,) = cluster.sent(Subscribe).items()
-    assert (asked[0], asked[1].partitions) == ("c", [0])
-    assert [(one.epoch, one.lease, one.offsets) for one in asked[1].held] == [(1, lease, [10, 11])]
-    cluster.take("c", asked[1], KeptLease(0, 1, lease, 2, 99, [10, 11], []))
-    settle = cluster.sent(Settle)["c"]
-    assert settle.settlements == [Settlement(QUEUES["c"], 0, 2, 99, "ack", [10, 11])]
-    cluster.hear("c", Settled(settle.id, []))
-    assert cluster.consuming.is_quiet and not cluster.consuming.losses
-
-
-def test_what_the_next_leader_does_not_keep_is_lost() -> None:
-    cluster = joined("a")
-    cluster.deliver("a", 0, 10)
-    cluster.taken()
-    held = cluster.held(0)
-    cluster.lead(0, "b")
-    cluster.down("a")
-    cluster.join()
-    assert held.states[0] == LOST
-    assert cluster.consuming.losses == [(held, [0])]
 
 
 def test_a_settlement_that_its_old_leader_never_answers_goes_to_the_new_one() -> None:
@@ -191,68 +149,11 @@ def test_a_settlement_that_its_old_leader_never_answers_goes_to_the_new_one() ->
     assert cluster.consuming.is_quiet
 
 
-def test_a_leader_that_settles_no_more_makes_the_consumer_look_for_the_next() -> None:
-    cluster = joined("a", "b")
-    cluster.deliver("a", 0, 10)
-    cluster.taken()
-    cluster.ack(cluster.held(0))
-    settle = cluster.sent(Settle)["a"]
-    cluster.lead(0, "b")
-    cluster.hear("a", Refused(settle.id, "NotLeader", "another one leads"))
-    assert cluster.sent(Subscribe)["b"].partitions == [0]
-
-
-def test_what_an_old_leader_delivers_is_dropped() -> None:
-    cluster = joined("a", "b")
-    cluster.lead(0, "b")
-    cluster.hear("b", Moved("t"))
-    cluster.join()
-    cluster.deliver("a", 0, 10, epoch=1)
-    assert cluster.taken() == []
-
-
-def test_a_lot_that_crosses_a_new_subscription_goes_back_at_once() -> None:
-    cluster = joined("a")
-    cluster.lead(0, "a")
-    cluster.hear("a", Moved("t"))
-    subscribe = cluster.sent(Subscribe)["a"]
-    lease = cluster.deliver("a", 0, 10)
-    assert cluster.taken() == []
-    cluster.take("a", subscribe)
-    assert cluster.sent(Settle)["a"].settlements == [Settlement(QUEUES["a"], 0, 2, lease, "release", None)]
-
-
-def test_partitions_that_a_broker_does_not_take_are_looked_for() -> None:
-    cluster = Cluster("a", "a")
-    subscribe = cluster.sent(Subscribe)["a"]
-    cluster.lead(1, "b")
-    cluster.take("a", subscribe, partitions=[0])
-    assert cluster.sent(Subscribe)["b"].partitions == [1]
-
-
-def test_new_partitions_are_joined_without_touching_the_others() -> None:
-    cluster = joined("a")
-    cluster.deliver("a", 0, 10)
-    cluster.places.append(("a", 1))
-    cluster.hear("a", Moved("t"))
-    subscribe = cluster.sent(Subscribe)["a"]
-    assert (subscribe.partitions, subscribe.held) == ([1], [])
-    cluster.take("a", subscribe)
-    assert cluster.taken() == [(0, 10)]
-
-
 def test_a_topic_of_several_brokers_is_looked_at_from_time_to_time() -> None:
     cluster = joined("a")
     cluster.hear("a", Empty(cluster.consuming._pullers["a"].turn, 1))
     cluster.lead(0, "b")
     cluster.now += LOOK_INTERVAL
-    assert cluster.sent(Subscribe)["b"].partitions == [0]
-
-
-def test_a_leader_that_answers_no_pull_is_asked_about_elsewhere() -> None:
-    cluster = joined("a")
-    cluster.lead(0, "b")
-    cluster.now += 1.5
     assert cluster.sent(Subscribe)["b"].partitions == [0]
 
 
@@ -267,14 +168,6 @@ def test_a_broken_line_is_followed_at_once_even_if_the_leader_was_in_doubt_befor
     cluster.lead(0, "b")
     cluster.down("a")
     assert cluster.sent(Subscribe)["b"].partitions == [0]
-
-
-def test_only_what_the_broker_kept_is_lost_with_its_session() -> None:
-    cluster = joined("a", "b")
-    cluster.deliver("a", 0, 10)
-    cluster.deliver("b", 1, 20)
-    cluster.consuming.expired("a")
-    assert cluster.taken() == [(1, 20)]
 
 
 def test_a_topic_made_again_under_its_name_begins_with_low_epochs() -> None:
