@@ -184,7 +184,7 @@ def test_answers_stay_complete_while_a_leader_dies(cluster: ClusterProcesses, ad
 
 
 def test_a_partition_that_nobody_leads_is_named_and_never_passed_over(cluster: ClusterProcesses, admin: Admin) -> None:
-    admin.create_topic("alone", partitions=3, replicas=1)
+    admin.create_topic("alone", partitions=3, replicas=1, keep="log")
     with Producer(cluster.brokers) as producer:
         for number in range(30):
             producer.send("alone", b"x", key=f"k{number}").result(30)

@@ -172,16 +172,25 @@ class Admin:
     # --- A cluster -----------------------------------------------------------------------------------------------
 
     def cluster(self, topic: str = "") -> cluster.ClusterReport:
-        """The brokers of a cluster and all partitions, or those of a topic; how far followers are behind is known for leaders that answer."""
+        """The brokers of a cluster and all partitions, or those of a topic; how far followers are behind is known for leaders that answer.
+
+        Raises UnknownTopic; InvalidValue if the broker stands alone."""
         name = check_name("topic", topic) if topic else ""
-        return merging.report_of(self._desk.everywhere(lambda id: cluster.AskCluster(id, name), cluster.ClusterReport, is_lenient=True))
+        report = merging.report_of(self._desk.everywhere(lambda id: cluster.AskCluster(id, name), cluster.ClusterReport, is_lenient=True))
+        if name and not report.places:
+            Leaders(self._desk, name).described()
+        return report
 
     def drain_broker(self, broker: str, undo: bool = False) -> int:
-        """Lets a broker hand its leaderships over and take no new ones, until it is undone. Gives how many it leads now."""
+        """Lets a broker hand its leaderships over and take no new ones, until it is undone. Gives how many it leads now.
+
+        Raises InvalidValue for a broker that there is not, or without which nobody could lead."""
         return self._desk.ask(lambda id: cluster.DrainBroker(id, broker, not undo), ask.Done).count
 
     def remove_broker(self, broker: str, undo: bool = False) -> int:
-        """Moves all that a broker holds to others, until it is undone; then it may be stopped for good. Gives how many replicas have to move."""
+        """Moves all that a broker holds to others, until it is undone; then it may be stopped for good. Gives how many replicas have to move.
+
+        Raises InvalidValue for a broker that there is not, or if the others could not hold all replicas."""
         return self._desk.ask(lambda id: cluster.RemoveBroker(id, broker, not undo), ask.Done).count
 
     def reassign(self, topic: str, partition: int, replicas: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
-from zmqmq.client.desk import ROUND_TIMEOUT, Build, Desk, Question, is_open
+from zmqmq.client.desk import LAST_ROUND, ROUND_TIMEOUT, Build, Desk, Question, is_open
 from zmqmq.core.admin_commands import DescribePartitions, PartitionList
 from zmqmq.core.commands import Command, Describe, Described
 from zmqmq.core.model import Placement
@@ -64,7 +64,7 @@ class Leaders:
             age = time.monotonic() - began
             if not silent and (not missing or (not is_strict and age >= min(ROUND_TIMEOUT, self._desk.timeout))):
                 return self._known(asked, kind, earlier if is_change else []), missing
-            if age >= self._desk.timeout:
+            if age >= self._desk.timeout - LAST_ROUND:
                 raise self._desk.late(silent[0]) if silent else self._leaderless(missing[0])
             earlier += asked
             self._desk.pause()
@@ -89,7 +89,7 @@ class Leaders:
             self._desk.wait([order.request for order in orders.values()], min(LOOK_AFTER, left))
             if len(orders) == len(places) and not any(_is_open(order.request) for order in orders.values()):
                 return self._known([orders[number].request for number in sorted(orders)], kind, [])
-            if time.monotonic() >= began + self._desk.timeout:
+            if time.monotonic() >= began + self._desk.timeout - LAST_ROUND:
                 self._desk.forget(order.request for order in orders.values())
                 raise self._failure(orders, places)
             self._desk.pause()
