@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import random
 import signal
 import socket
 import subprocess
@@ -13,6 +14,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
+
+from devices.ensemble import PORTS
 
 ROOT = Path(__file__).resolve().parent.parent
 END_SECONDS = 8.0
@@ -91,11 +94,11 @@ class Child:
 def free_ports() -> int:
     """A port that is free together with the one after it, for commands and wake-ups."""
     while True:
+        port = random.choice(PORTS[:-1])
         with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
             try:
+                first.bind(("127.0.0.1", port))
                 second.bind(("127.0.0.1", port + 1))
-            except (OSError, OverflowError):
+            except OSError:
                 continue
             return port

@@ -48,6 +48,7 @@ def _wait_ready(lines: Lines) -> None:
         except queue.Empty:
             raise AssertionError(f"not ready: {sorted(waiting)}; said was {said[-20:]}") from None
         said.append(line)
+        assert line.text is not None, f"{line.child} has ended; said was {said[-20:]}"
         if " ready on " in (line.text or ""):
             waiting.discard(line.child)
 
