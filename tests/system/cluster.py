@@ -216,14 +216,15 @@ class ClusterProcesses:
     def report(self, asked: str | None = None) -> ClusterReport | None:
         """The cluster as one broker sees it: the one that is named, or the first that is connected to ZooKeeper."""
         if asked:
-            return self._ask(asked)
+            return self.ask(asked, AskCluster(1), ClusterReport)
         names = [name for name, member in self.members.items() if member.is_running and not member.is_paused]
-        return next((report for name in names if (report := self._ask(name)) is not None and report.connected), None)
+        return next((report for name in names if (report := self.report(name)) is not None and report.connected), None)
 
-    def _ask(self, broker_id: str) -> ClusterReport | None:
+    def ask(self, broker_id: str, command: Command, kind: type[Answer]) -> Answer | None:
+        """What that broker answers; None if it does not."""
         with contextlib.suppress(AssertionError), WireClient(self.members[broker_id].endpoint) as client:
             client.greet("observer", timeout=ANSWER)
-            return client.ask(AskCluster(1), ClusterReport, timeout=ANSWER)
+            return client.ask(command, kind, timeout=ANSWER)
         return None
 
     def command(self, command: Command, kind: type[Answer]) -> Answer:

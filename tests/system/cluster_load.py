@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.system.cluster import ANSWER, SLOW, ClusterProcesses
+from tests.system.cluster import SLOW, ClusterProcesses
 from tests.system.processes import Program, eventually, json_lines
 from tests.system.verdict import Delivery, Verdict, judge, read_diary
-from tests.system.wire_client import WireClient
 from tests.system.workers import GROUP
 from zmqmq import Admin, Consumer
-from zmqmq.core.admin_commands import AskLag, LagReport
+from zmqmq.core.admin_commands import AskExplain, AskLag, Explanation, LagReport
 
 KEYS = 20
 
@@ -32,14 +30,14 @@ class Outcome(NamedTuple):
 class Load:
     """Some producers and consumers on one topic."""
 
-    def __init__(self, cluster: ClusterProcesses, topic: str, *, partitions: int = 3, producers: int = 2, consumers: int = 2, interval: float = 0.01) -> None:
+    def __init__(self, cluster: ClusterProcesses, topic: str, *, partitions: int = 3, replicas: int = 3, consumers: int = 2, producers: int = 2) -> None:
         """Makes the topic, starts everybody, and returns when messages are acknowledged."""
         self.cluster, self.topic, self._partitions = cluster, topic, partitions
         with Admin(cluster.brokers) as admin:
-            admin.create_topic(topic, partitions=partitions)
+            admin.create_topic(topic, partitions=partitions, replicas=replicas)
         self._diaries = {f"{topic}-{number}": cluster.directory / f"{topic}-{number}.diary" for number in range(consumers)}
         self._consumers = {name: self._consumer(name, path) for name, path in self._diaries.items()}
-        self._producers = [self._producer(number, interval) for number in range(producers)]
+        self._producers = [self._producer(number) for number in range(producers)]
         for producer in self._producers:
             producer.line("flows")
         self.flow(20)
@@ -50,8 +48,8 @@ class Load:
         program.line("ready")
         return program
 
-    def _producer(self, number: int, interval: float) -> Program:
-        arguments = [self.cluster.brokers, self.topic, number, KEYS, "--interval", interval]
+    def _producer(self, number: int) -> Program:
+        arguments = [self.cluster.brokers, self.topic, number, KEYS]
         return self.cluster.programs.start(f"producer {number}", "-m", "tests.system.cluster_workers", *arguments)
 
     def flow(self, count: int = 200) -> None:
@@ -67,7 +65,8 @@ class Load:
         for producer in self._producers:
             assert producer.stop(SLOW * 2) == 0, producer.errors
         ended = [json_lines(producer)[-1] for producer in self._producers]
-        assert [line["failures"] for line in ended] == [[]] * len(ended)
+        failures = [failure for line in ended for failure in line["failures"]]
+        assert failures == [], failures[:10]
         expected = {f"{number}:{index}" for number, line in enumerate(ended) for index in range(line["sent"])}
         self._wait_settled()
         for program in self._consumers.values():
@@ -75,15 +74,21 @@ class Load:
             assert "Traceback" not in program.errors, program.errors
         deliveries = [delivery for path in self._diaries.values() for delivery in read_diary(path)]
         verdict = judge(expected, deliveries, {}, broker_was_gone=True)
-        assert [*verdict.violations, *produced_out_of_order(deliveries)] == []
-        assert verdict.settled == len(expected)
+        violations = [*verdict.violations, *produced_out_of_order(deliveries)]
+        assert violations == [], violations
+        assert verdict.settled == len(expected), f"{verdict.settled} settled of {len(expected)}"
         return Outcome(verdict, len(expected), max(line["longest"] for line in ended), deliveries)
 
     def _wait_settled(self) -> None:
         try:
             eventually(lambda: sum(self._lags()) == 0, f"the consumers settle all of {self.topic}", SLOW)
         except AssertionError as error:
-            raise AssertionError(f"{error}: {self._lags()}, {self.cluster.report()}") from error
+            raise AssertionError(f"{error}: {self._lags()}, {self._explained()}, {self.cluster.report()}") from error
+
+    def _explained(self) -> dict[str, object]:
+        """Why nothing is delivered, by the broker that says so."""
+        names = {self.cluster.leader_of(self.topic, number) for number in range(self._partitions)}
+        return {name: self.cluster.ask(name, AskExplain(1, self.topic, GROUP), Explanation) for name in sorted(names)}
 
     def _lags(self) -> list[int]:
         """What is left in each partition, as its leader says; 1 where nobody leads."""
@@ -91,9 +96,8 @@ class Load:
         leaders = {place.partition: place.leader for place in report.places if place.topic == self.topic} if report else {}
         lags = dict.fromkeys(range(self._partitions), 1)
         for leader in {name for name in leaders.values() if name}:
-            with contextlib.suppress(AssertionError), WireClient(self.cluster.members[leader].endpoint) as client:
-                client.greet("observer", timeout=ANSWER)
-                lags |= {part.partition: part.lag for part in client.ask(AskLag(1, self.topic, GROUP), LagReport, timeout=ANSWER).partitions}
+            answer = self.cluster.ask(leader, AskLag(1, self.topic, GROUP), LagReport)
+            lags |= {part.partition: part.lag for part in answer.partitions} if answer else {}
         return list(lags.values())
 
 

@@ -11,7 +11,7 @@ from tests.system.ensemble_fixture import ensemble
 from tests.system.processes import Programs, eventually
 from zmqmq import Producer
 from zmqmq.core.admin_commands import Done
-from zmqmq.core.cluster_commands import DrainBroker, RemoveBroker
+from zmqmq.core.cluster_commands import DrainBroker, Reassign, RemoveBroker
 
 __all__ = ["ensemble"]
 
@@ -50,6 +50,21 @@ def test_a_fourth_broker_takes_its_share_under_load_and_another_one_is_removed(p
         eventually(lambda: cluster.holds(leader) == 0, f"nothing is left on {leader}", SLOW)
         cluster.stop(leader)
         load.flow()
+        load.finish()
+        cluster.check_no_traceback()
+
+
+def test_partitions_move_under_load_to_other_brokers_and_back(programs: Programs, ensemble: Ensemble, tmp_path: Path) -> None:
+    with ClusterProcesses(programs, ensemble, tmp_path / "moving") as cluster:
+        cluster.start()
+        cluster.wait_whole()
+        load = Load(cluster, "moving", partitions=4, replicas=2)
+        for replicas in (["b1", "b2"], ["b2", "b3"], ["b3", "b1"]):
+            for number in range(4):
+                question = Reassign(1, "moving", number, replicas)
+                eventually(lambda asked=question: cluster.ask("b1", asked, Done), f"{number} is let move to {replicas}", SLOW)  # type: ignore[misc]
+            cluster.wait_whole()
+            load.flow(50)
         load.finish()
         cluster.check_no_traceback()
 
