@@ -28,8 +28,8 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from devices.demo_children import free_ports
 from zmqmq.config import load_broker, load_client, load_device
-from zmqmq.testing import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -176,7 +176,8 @@ class Workshop:
                 running.append((command, self._start(command)))
             for command, process in running:
                 assert process.stdout is not None
-                assert process.stdout.readline(), f"{command} printed nothing"
+                said = process.stdout.readline()
+                assert said, f"{command} printed nothing\n{process.communicate(timeout=COMMAND_SECONDS)[1][-4000:]}"
             for _, process in running:
                 process.send_signal(signal.SIGTERM)
             for command, process in running:
@@ -185,7 +186,7 @@ class Workshop:
 
     def _start(self, command: str) -> subprocess.Popen[str]:
         """A program that runs until it is stopped; a broker gets a port and a directory of its own."""
-        port = free_port()
+        port = free_ports()
         own = {"ZMQMQ_BIND": f"tcp://127.0.0.1:{port}", "ZMQMQ_DATA": str(self._place / f"data-{port}")} if "broker" in command else {}
         own |= self._broker.environ if own else {}
         words = shlex.split(_PORT.sub(f"--port {port}", command))
