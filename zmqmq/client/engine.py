@@ -148,11 +148,10 @@ class Engine:
         self._called = False
         lines = self._lines
         lines.check_sleep(now)
-        if self._goodbye_at is None:
-            lines.dial(now)
         lines.receive(now)
         lines.watch(now)
         if self._goodbye_at is None:
+            lines.dial(now)  # after all that was heard: a broker whose answer has waited here is not silent
             lines.say(self._role.step(now, lines.open(now)), now)
         lines.keep_alive(now, self.next_id)
 
