@@ -290,7 +290,11 @@ class Consumers:
             raise InvalidValue(f"the delay is {settlement.delay} s", hint=f"allowed are 0 to {longest:g} s")
         if len(settlement.reason) > REASON_LENGTH_MAX:
             raise InvalidValue(f"the reason has {len(settlement.reason)} characters", hint=f"at most {REASON_LENGTH_MAX} are allowed")
-        return hub, self.catalogue.led(self.catalogue.get(hub.topic), settlement.partition)
+        partition = self.catalogue.led(self.catalogue.get(hub.topic), settlement.partition)
+        queue = partition.queues.get(hub.group)
+        if queue is not None and session.client_id in queue.reclaim and settlement.epoch < partition.log.epoch:  # it may still bring the lease along
+            raise NotLeader("the lease is of an earlier leadership", hint="describe the topic and subscribe again", topic=hub.topic, partition=partition.number)
+        return hub, partition
 
     def _settle_one(self, session: Session, hub: Hub, partition: Partition, settlement: Settlement) -> list[int] | None:
         """Settles what the session still holds of it; returns the offsets that it does not hold (None: the whole lease)."""

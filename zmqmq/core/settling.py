@@ -127,11 +127,13 @@ class Settling:
             return None
         self._backoff.reset()
         late: dict[tuple[int, int, int, int], set[int]] = {}
+        gone = {_lease_of(lost) for lost in command.lost if lost.offsets is None}  # all that was left of the lease
         for lost in command.lost:
             late.setdefault(_lease_of(lost), set()).update(lost.offsets or ())
         losses: Losses = []
         for verdict, settlement in found.parts:
-            _conclude(verdict, late.get(_lease_of(settlement)), losses)
+            lease = _lease_of(settlement)
+            _conclude(verdict, set(verdict.held.offsets) if lease in gone else late.get(lease), losses)
         return losses
 
     def about(self, number: int) -> list[Held]:
