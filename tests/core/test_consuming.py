@@ -218,6 +218,17 @@ def test_what_came_too_late_is_lost_and_the_rest_is_settled() -> None:
     assert script.consuming.is_quiet
 
 
+def test_a_lease_that_came_too_late_as_a_whole_is_lost_as_a_whole() -> None:
+    script = delivered(1, 2)
+    script.taken()
+    held, _ = script.held(1)
+    script.ack(1, 2)
+    (settle,) = script.step(Settle)
+    assert settle.settlements[0].offsets is None, "the broker is asked for all that is left of it"
+    script.consuming.hear(BROKER, Settled(settle.id, [Settlement(QUEUE, 0, 1, 1, "ack")]), 0.0)
+    assert list(held.states) == [LOST, LOST] and script.consuming.losses == [(held, [0, 1])]
+
+
 def test_recalled_messages_are_not_handed_out() -> None:
     script = delivered(1, 2, 3)
     assert script.taken(1) == [1]

@@ -66,6 +66,17 @@ def test_a_topic_of_a_cluster_is_not_made_where_it_is_not_known_yet(world: World
     assert answer.code == "UnknownTopic" and world.node.catalogue.find("new") is None
 
 
+def test_a_settling_that_is_faster_than_the_lease_it_is_about_is_asked_for_again(world: World) -> None:
+    Producer(world).send(b"x", partition=0)
+    consumer = Consumer(world)
+    lot = consumer.take()
+    partition = partition_of(world, 0)
+    partition.expect_members(world.now)
+    partition.log.lead(2)
+    answer = refused(world, consumer.address, world.settle(lot, "ack"))
+    assert answer.code == "NotLeader", "the consumer may still bring the lease along into the new leadership"
+
+
 def test_a_seek_on_a_partition_elsewhere_is_refused_and_one_on_all_moves_those_here(world: World) -> None:
     producer, consumer = Producer(world), Consumer(world)
     for number in range(3):

@@ -9,7 +9,8 @@ import time
 import traceback
 from collections import Counter
 
-from tests.sim.mutations import gate
+from tests.sim.cluster_mutations import CLUSTER_MUTATIONS
+from tests.sim.mutations import MUTATIONS, gate
 from tests.sim.run import Failed, run
 
 
@@ -25,7 +26,7 @@ def main() -> int:
     arguments = parser.parse_args()
     logging.getLogger("zmqmq").setLevel(logging.ERROR)  # lost leases are what this is about
     if arguments.mutations:
-        return gate(arguments.seeds)
+        return gate(CLUSTER_MUTATIONS if arguments.cluster else MUTATIONS, arguments.seeds, arguments.cluster)
     seeds = [arguments.seed] if arguments.seed is not None else range(arguments.first, arguments.first + arguments.seeds)
     return storm(seeds, arguments.trace, arguments.cluster)
 

@@ -103,9 +103,12 @@ class ClusterStorms:
     # --- the tree ----------------------------------------------------------------------------------------------------
 
     def session_ends(self) -> None:
-        """The servers of the tree end a broker's session."""
+        """Somebody ends a broker's session at the servers of the tree, before its time: as with a wrong obituary, no lease holds that long."""
         host = self._host()
         if host.tree is not None and host.tree.session:
+            cluster = host.broker.node.cluster if host.broker is not None else None
+            if cluster is not None and cluster.registrar.me is not None:
+                self._mesh.court.buried.add((host.name, cluster.registrar.me.be))
             host.tree.expire()
 
     def tree_is_away(self) -> None:

@@ -11,11 +11,11 @@ from random import Random
 from typing import Any
 
 from zmqmq import broker
-from zmqmq.core import dedup, dispatch, housekeeping, partition, retention
+from zmqmq.core import agreements, dedup, dispatch, following, housekeeping, partition, retention
 
 TURNED = 0.5
 """Share of runs in which a knob is not at its default."""
-KNOBS: list[tuple[Any, str, list[int]]] = [
+KNOBS: list[tuple[Any, str, list[int] | list[float]]] = [
     (broker, "TURN_FRAMES", [1, 3]),
     (dedup, "RUNS_MAX", [1, 2]),
     (dispatch, "SCAN_MAX", [4, 40]),
@@ -24,6 +24,9 @@ KNOBS: list[tuple[Any, str, list[int]]] = [
     (housekeeping, "REVIVE_STEP", [1, 3]),
     (partition, "SNAPSHOT_RECORDS", [10, 100]),
     (retention, "WORTH_RECORDS", [20, 100]),
+    (agreements, "ALONE_MAX", [1.0]),
+    (following, "DELETE_AFTER", [2.0, 8.0]),
+    (following, "UNWANTED_INTERVAL", [1.0]),
 ]
 
 

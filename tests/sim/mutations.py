@@ -269,22 +269,22 @@ MUTATIONS: list[Mutation] = [
 ]
 
 
-def notice(mutation: Mutation, seeds: int = SEEDS) -> tuple[int, str] | None:
+def notice(mutation: Mutation, seeds: int = SEEDS, cluster: bool = False) -> tuple[int, str] | None:
     """The first seed that notices the mutation, and what it says; None if none does."""
     with applied(mutation()):
         for seed in range(seeds):
             try:
-                run(seed)
+                run(seed, cluster=cluster)
             except Failed as failure:
                 return seed, str(failure).splitlines()[0]
     return None
 
 
-def gate(seeds: int) -> int:
+def gate(mutations: Sequence[Mutation], seeds: int, cluster: bool = False) -> int:
     """Tries every mutation; the exit code is 1 if one survives."""
     survivors = 0
-    for mutation in MUTATIONS:
-        found = notice(mutation, seeds)
+    for mutation in mutations:
+        found = notice(mutation, seeds, cluster)
         survivors += found is None
         print(f"{mutation.__name__}: {found[1] if found else f'SURVIVES {seeds} seeds'}", flush=True)
     return 1 if survivors else 0

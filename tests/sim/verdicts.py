@@ -144,7 +144,8 @@ def deletion_is_right(copy: Copy, again: bool, place: Place | None) -> None:
         return
     members = [member.broker for member in [*place.isr, *place.elr] if member.storage == copy.storage_id]
     demand(copy.broker not in members, "R12: a copy is deleted that counts", copy.broker, copy.key, place)
-    demand(again or copy.broker not in place.replicas, "R12: a replica is deleted", copy.broker, copy.key, place)
+    comes = copy.broker in place.adding  # it was gone for long, and comes back at this very moment: it begins anew
+    demand(again or comes or copy.broker not in place.replicas, "R12: a replica is deleted", copy.broker, copy.key, place)
 
 
 def silent(broker: str, has_failed: bool, what: str) -> None:
