@@ -62,7 +62,7 @@ class Leaders:
             silent = [request for request in requests if _is_open(request)]
             missing = _missing(placements, requests[len(questions) :])
             age = time.monotonic() - began
-            if not silent and (not missing or (not is_strict and age >= min(ROUND_TIMEOUT, self._desk.timeout))):
+            if not silent and (not missing or (not is_strict and age >= min(ROUND_TIMEOUT, self._desk.timeout - LAST_ROUND))):
                 return self._known(asked, kind, earlier if is_change else []), missing
             if age >= self._desk.timeout - LAST_ROUND:
                 raise self._desk.late(silent[0]) if silent else self._leaderless(missing[0])
