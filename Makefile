@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 ARGS ?=
 SEEDS ?= 1000
 
-.PHONY: help setup zookeeper demo demo-cluster test check bench chaos sim sim-mutations clean
+.PHONY: help setup zookeeper demo demo-cluster test check bench failover chaos chaos-cluster sim sim-mutations clean
 
 help:
 	@echo "make demo    a broker, three sensors and three controllers as processes; ends by itself"
@@ -17,6 +17,8 @@ help:
 	@echo "make check   ruff, mypy --strict, house rules"
 	@echo "make bench   throughput and latency           (ARGS='--json' for programs)"
 	@echo "make chaos   ten producers of 100,000 messages each, consumers and broker killed  (ARGS='--seed 7')"
+	@echo "make chaos-cluster  three brokers and ZooKeeper, killed, stopped and cut off at random  (ARGS='--acts 100 --seed 7')"
+	@echo "make failover  how long nothing is confirmed when a leader goes  (ARGS='--runs 20')"
 	@echo "make sim     a broker and its clients in one process, from SEEDS=1000 seeds; anything that can break does"
 	@echo "make sim-mutations  removes rules of the product one by one: each must be missed by the simulation"
 	@echo "make clean   removes .venv and caches"
@@ -49,6 +51,12 @@ bench: $(STAMP)
 
 chaos: $(STAMP)
 	@$(PYTHON) -m tests.system.chaos --broker-kills 3 $(ARGS)
+
+chaos-cluster: $(STAMP) zookeeper
+	@$(PYTHON) -m tests.system.cluster_chaos $(ARGS)
+
+failover: $(STAMP) zookeeper
+	@$(PYTHON) -m benchmarks.failover $(ARGS)
 
 sim: $(STAMP)
 	@$(PYTHON) -m tests.sim --seeds $(SEEDS) $(ARGS)
