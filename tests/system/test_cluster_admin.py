@@ -194,7 +194,7 @@ def test_a_partition_that_nobody_leads_is_named_and_never_passed_over(cluster: C
     victim = admin.topic("alone").partitions[1].leader
     cluster.kill(victim)
     eventually(lambda: not all(place.leader for place in admin.cluster("alone").places), "partition 1 is offline", SLOW)
-    assert [part.partition for part in admin.topic("alone").partitions if not part.leader] == [1]
+    assert [(part.partition, part.replicas) for part in admin.topic("alone").partitions if not part.leader] == [(1, [victim])]
     explained = admin.explain("alone", "g")
     assert [(reason.partition, reason.code) for reason in explained.reasons if reason.code == "offline"] == [(1, "offline")]
     assert explained.verdict.startswith("partition 1: nobody leads")

@@ -56,12 +56,13 @@ class Admin:
                 return found
 
     def topic(self, topic: str) -> Topic:
-        """One topic. Raises UnknownTopic."""
+        """One topic; what is in a partition that nobody leads is not known and not counted. Raises UnknownTopic."""
         name = check_name("topic", topic)
         leaders = Leaders(self._desk, name)
-        answers, _ = leaders.ask(lambda id: ask.DescribePartitions(id, name), ask.PartitionList)
+        answers, missing = leaders.ask(lambda id: ask.DescribePartitions(id, name), ask.PartitionList)
         described = leaders.described()
-        return topic_of(described, merging.partitions_of(answers, described.placements))
+        places = self.cluster(name).places if missing else []
+        return topic_of(described, merging.partitions_of(answers, described.placements, places))
 
     def create_topic(self, topic: str, partitions: int | None = None, replicas: int | None = None, **settings: Setting) -> Topic:
         """Creates a topic; `settings` are fields of TopicSettings, and what is not named is as the broker's defaults say.

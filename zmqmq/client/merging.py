@@ -54,15 +54,17 @@ def _sum_groups(one: GroupSummary, other: GroupSummary) -> GroupSummary:
     return replace(one, members=max(one.members, other.members), **sums)
 
 
-def partitions_of(answers: Sequence[PartitionList], placements: Iterable[Placement]) -> list[PartitionSummary]:
-    """The partitions by number; one that nobody leads is listed with nothing but its number and epoch."""
+def partitions_of(answers: Sequence[PartitionList], placements: Iterable[Placement], places: Iterable[PlaceSummary] = ()) -> list[PartitionSummary]:
+    """The partitions by number; of one whose leader says nothing there is what the cluster's report (`places`) knows, and no figures."""
     found: dict[int, PartitionSummary] = {}
     for part in (part for answer in answers for part in answer.partitions):
         other = found.get(part.partition)
         if other is None or part.epoch > other.epoch:
             found[part.partition] = part
+    known = {place.partition: (place.replicas, place.in_sync) for place in places}
     for place in placements:
-        found.setdefault(place.partition, PartitionSummary(place.partition, "", place.epoch, [], [], 0, 0, 0, 0, 0, 0))
+        replicas, in_sync = known.get(place.partition, ([], []))
+        found.setdefault(place.partition, PartitionSummary(place.partition, place.leader, place.epoch, replicas, in_sync, 0, 0, 0, 0, 0, 0))
     return [found[number] for number in sorted(found)]
 
 
