@@ -19,7 +19,7 @@ help:
 	@echo "make chaos   ten producers of 100,000 messages each, consumers and broker killed  (ARGS='--seed 7')"
 	@echo "make chaos-cluster  three brokers and ZooKeeper, killed, stopped and cut off at random  (ARGS='--acts 100 --seed 7')"
 	@echo "make failover  how long nothing is confirmed when a leader goes  (ARGS='--runs 20')"
-	@echo "make sim     a broker and its clients in one process, from SEEDS=1000 seeds; anything that can break does"
+	@echo "make sim     a broker, then a cluster, and their clients in one process, from SEEDS=1000 seeds each; anything that can break does"
 	@echo "make sim-mutations  removes rules of the product one by one: each must be missed by the simulation"
 	@echo "make clean   removes .venv and caches"
 
@@ -60,9 +60,11 @@ failover: $(STAMP) zookeeper
 
 sim: $(STAMP)
 	@$(PYTHON) -m tests.sim --seeds $(SEEDS) $(ARGS)
+	@$(PYTHON) -m tests.sim --cluster --seeds $(SEEDS) $(ARGS)
 
 sim-mutations: $(STAMP)
 	@$(PYTHON) -m tests.sim --mutations --seeds $(SEEDS) $(ARGS)
+	@$(PYTHON) -m tests.sim --cluster --mutations --seeds $(SEEDS) $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,4 +1,6 @@
-"""`python -m tests.sim --seeds 1000` runs seeds 0 to 999; `--seed 7 --trace` repeats one; `--mutations` shows that the simulator can see."""
+"""`python -m tests.sim --seeds 1000` runs seeds 0 to 999; `--seed 7 --trace` repeats one; `--mutations` shows that the simulator can see.
+
+With `--cluster` there are several brokers and the tree that they agree through, else one that stands alone."""
 
 from __future__ import annotations
 
