@@ -183,6 +183,17 @@ def test_answers_stay_complete_while_a_leader_dies(cluster: ClusterProcesses, ad
     assert not member.live
 
 
+def test_a_broker_that_hangs_holds_answers_up_until_others_lead_and_a_report_hardly(cluster: ClusterProcesses, admin: Admin) -> None:
+    fill(cluster, admin, "hanging")
+    victim = admin.topic("hanging").partitions[0].leader
+    with cluster.paused(victim):
+        assert [place.partition for place in admin.cluster("hanging").places] == list(range(PARTITIONS))
+        assert admin.topic("hanging").messages == MESSAGES
+        assert victim not in {part.leader for part in admin.topic("hanging").partitions}
+        (summary,) = [summary for summary in admin.topics() if summary.topic == "hanging"]
+        assert summary.messages == MESSAGES
+
+
 def test_a_partition_that_nobody_leads_is_named_and_never_passed_over(cluster: ClusterProcesses, admin: Admin) -> None:
     admin.create_topic("alone", partitions=3, replicas=1, keep="log")
     with Producer(cluster.brokers) as producer:
