@@ -150,7 +150,8 @@ class Lane:
 
     def refused(self, batch: Batch, error: ZmqmqError, now: float) -> list[Parcel]:
         """The broker does not take the batch: now (it is repeated) or ever (it fails). Gives the parcels that this completes."""
-        batch.maybe_accepted = False
+        if not isinstance(error, NotLeader):  # who does not lead cannot tell what has become of it, least of all who has just ceased to
+            batch.maybe_accepted = False
         if not error.retryable and not isinstance(error, OutOfOrder):
             self.resend()
             return self._drop(batch, error)
