@@ -213,6 +213,16 @@ def test_what_was_refused_until_the_end_fails_with_that_refusal() -> None:
     assert isinstance(parcel.parts[0].error, StorageFull)
 
 
+def test_who_leads_no_more_cannot_tell_whether_a_batch_was_accepted() -> None:
+    script = Script(delivery_timeout=5.0)
+    parcel = script.send(b"a")
+    (produce,) = script.produces()
+    script.refuse(produce, NotLeader.__name__)
+    script.wait(5.0)
+    script.producing.step(script.now, [])
+    assert isinstance(parcel.parts[0].error, OutcomeUnknown)
+
+
 def test_what_never_found_a_broker_fails_with_the_reasons() -> None:
     script = Script(delivery_timeout=5.0)
     script.producing.obstacle = Unreachable("no broker answered")
