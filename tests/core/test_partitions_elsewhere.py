@@ -119,6 +119,17 @@ def test_a_subscription_names_the_partitions_that_it_joins(world: World) -> None
     assert refused(world, consumer.address, subscribe(world, [3])).code == "InvalidValue"
 
 
+def test_a_partition_that_others_know_before_this_broker_is_elsewhere(world: World) -> None:
+    producer, consumer = Producer(world), Consumer(world)
+    world.node.catalogue.is_shared = True
+    assert refused(world, producer.address, producer.batch(b"x", partition=3)).code == "NotLeader"
+    assert refused(world, consumer.address, subscribe(world, [3])).code == "NotLeader"
+    answer = world.ask(consumer.address, subscribe(world, [0, 3]), Subscribed)
+    assert answer.partitions == [0]
+    seek = admin.Seek(world.next_id(), "t", "g", "earliest", partition=3)
+    assert refused(world, producer.address, seek).code == "InvalidValue", "an administrator may well have named one that there is not"
+
+
 def test_nothing_is_delivered_of_partitions_that_a_session_has_not_named(world: World) -> None:
     producer = Producer(world)
     for number in range(3):

@@ -111,13 +111,19 @@ class Catalogue:
             raise UnknownTopic(f"there is no topic {name!r}", hint="create it, or switch topics.auto_create on", topic=name)
         return topic
 
-    def led(self, topic: Topic, number: int) -> Partition:
-        """One partition; raises InvalidValue if there is none of that number, NotLeader if it is not led here."""
+    def may_exist(self, topic: Topic, number: int) -> bool:
+        """Whether the topic may have a partition of that number: in a cluster others may have heard of new ones before this broker."""
+        return 0 <= number < topic.count or (self.is_shared and number >= 0)
+
+    def led(self, topic: Topic, number: int, *, is_placed: bool = False) -> Partition:
+        """One partition; raises InvalidValue if there is none of that number, NotLeader if it is not led here.
+
+        `is_placed`: the topic was described with that number, maybe by somebody who knows more than this broker."""
         partition = topic.partitions.get(number)
         if partition is not None:
             return partition
         name = topic.record.name
-        if not 0 <= number < topic.count:
+        if not (self.may_exist(topic, number) if is_placed else 0 <= number < topic.count):
             raise InvalidValue(f"there is no partition {number}", hint=f"the topic has {topic.count}", topic=name)
         leader, endpoint, _ = self.context.leader_of(topic.record.topic_id, number)
         where = {"leader": leader, "endpoint": endpoint} if leader else {}

@@ -79,7 +79,7 @@ class Consumers:
         """Those of the named partitions that are led here; raises InvalidValue, or NotLeader when none of them is."""
         wanted = range(topic.count) if command.partitions is None else sorted(set(command.partitions))
         for number in [*wanted, *(held.partition for held in command.held)]:
-            if not 0 <= number < topic.count:
+            if not self.catalogue.may_exist(topic, number):
                 raise InvalidValue(f"there is no partition {number}", hint=f"the topic has {topic.count}", topic=command.topic)
         here = [partition for number in wanted if (partition := topic.partitions.get(number)) is not None]
         if not here:
@@ -290,7 +290,7 @@ class Consumers:
             raise InvalidValue(f"the delay is {settlement.delay} s", hint=f"allowed are 0 to {longest:g} s")
         if len(settlement.reason) > REASON_LENGTH_MAX:
             raise InvalidValue(f"the reason has {len(settlement.reason)} characters", hint=f"at most {REASON_LENGTH_MAX} are allowed")
-        partition = self.catalogue.led(self.catalogue.get(hub.topic), settlement.partition)
+        partition = self.catalogue.led(self.catalogue.get(hub.topic), settlement.partition, is_placed=True)
         queue = partition.queues.get(hub.group)
         if queue is not None and session.client_id in queue.reclaim and settlement.epoch < partition.log.epoch:  # it may still bring the lease along
             raise NotLeader("the lease is of an earlier leadership", hint="describe the topic and subscribe again", topic=hub.topic, partition=partition.number)

@@ -51,4 +51,4 @@ class Intake:
         context.touch(partition).produce(command, context.wall, confirm, refuse)
 
     def _partition(self, command: Produce) -> Partition:
-        return self.catalogue.led(self.catalogue.get(command.topic), command.partition)
+        return self.catalogue.led(self.catalogue.get(command.topic), command.partition, is_placed=True)
