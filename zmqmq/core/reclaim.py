@@ -45,6 +45,7 @@ def _claim(queue: Queue, holder: Holder, offset: int, key: bytes | None) -> bool
         return False
     if not revived:
         queue.known.add(offset)
+        queue.reached = max(queue.reached, offset + 1)  # so far it was read already: holes below must not hold up the reading
     return True
 
 
