@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.core.acts import Consumer, Producer, lag, partition_of, queue_of
 from tests.core.world import World
 from zmqmq.core.commands import HeldLease
+from zmqmq.core.model import GroupLimits
 
 
-def restarted(count: int = 4, key: bytes | None = None) -> tuple[World, Producer, Consumer, list[int], HeldLease]:
+def restarted(count: int = 4, key: bytes | None = None, **settings: Any) -> tuple[World, Producer, Consumer, list[int], HeldLease]:
     """A broker that has restarted while a consumer held everything."""
-    world = World()
+    world = World(**settings)
     producer, consumer = Producer(world), Consumer(world)
     producer.send(*[f"{index}".encode() for index in range(count)], key=key)
     lot = consumer.take()
@@ -23,6 +26,14 @@ def test_what_is_presented_twice_is_kept_once() -> None:
     kept = consumer.join([held, held])
     assert [entry.kept for entry in kept] == [offsets, []]
     assert queue_of(world).book.held == len(offsets)
+
+
+def test_holes_among_what_was_brought_along_do_not_stop_the_reading_below_them() -> None:
+    world, producer, consumer, offsets, held = restarted(group_limits=GroupLimits(max_holes=1))
+    assert consumer.join([HeldLease(0, held.epoch, held.lease, offsets[2:3])])[0].kept == offsets[2:3]
+    (lease,) = queue_of(world).book.leases.values()
+    queue_of(world).ack(lease, offsets[2:3])
+    assert consumer.values() == [b"0", b"1", b"3"]
 
 
 def test_offsets_that_are_no_messages_are_not_kept() -> None:
