@@ -33,6 +33,8 @@ def test_holes_among_what_was_brought_along_do_not_stop_the_reading_below_them()
     assert consumer.join([HeldLease(0, held.epoch, held.lease, offsets[2:3])])[0].kept == offsets[2:3]
     (lease,) = queue_of(world).book.leases.values()
     queue_of(world).ack(lease, offsets[2:3])
+    world.node.context.touch(partition_of(world))
+    world.turn()
     assert consumer.values() == [b"0", b"1", b"3"]
 
 
