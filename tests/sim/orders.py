@@ -52,11 +52,12 @@ class Orders:
 
     def partition_is_moved(self) -> None:
         """A partition shall be on other brokers, or on the same in another order."""
-        keys = sorted(key for key, truth in self._world.mesh.court.partitions.items() if truth.place is not None)
+        court = self._world.mesh.court  # it hears of places a moment before their topic
+        keys = sorted(key for key, truth in court.partitions.items() if truth.place is not None and key[0] in court.topics)
         if not keys:
             return
         key = self._rng.choice(keys)
-        record = self._world.mesh.court.topics[key[0]]
+        record = court.topics[key[0]]
         count = min(len(self._world.hosts), self._rng.choice([record.replicas, record.replicas, 1, 2, 3]))
         chosen = [host.name for host in self._rng.sample(self._world.hosts, count)]
         self._ask("move", lambda id: Reassign(id, record.name, key[1], chosen), *key, *chosen)
