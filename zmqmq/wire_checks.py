@@ -179,7 +179,7 @@ def _check_ask_snapshot(command: peer.AskSnapshot) -> None:
 
 def _check_snapshot(command: peer.Snapshot) -> None:
     head = (command.topic_id, command.partition, command.epoch, command.start, command.applied, command.messages, command.size, command.delayed)
-    _check_integers(head, "snapshot")
+    _check_integers((*head, command.trimmed), "snapshot")
     for name in ("epochs", "producers", "groups", "members", "dead"):
         _check_rows(getattr(command, name), f"snapshot.{name}")
     for epoch in command.epochs:

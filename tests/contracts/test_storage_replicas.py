@@ -246,6 +246,13 @@ def test_records_below_the_start_of_a_snapshot_go_with_what_needs_them(store: An
     assert offsets(store.reader.replay(LOG, 0, 10)) == [6, 7]
 
 
+def test_what_was_deleted_is_known_before_a_head_says_so_and_comes_with_a_snapshot(shelf: Stores, store: Any) -> None:
+    store.commit([messages(0, [b"x"] * 8), w.TrimLog(LOG, 6), w.CreateLog(2, 1, "temp_1", 1)])
+    store.commit([w.PutSnapshot(2, 1, 6, 2, 2, 0, [(1, 0)], [], [], [], [], 6)])
+    store = shelf.reopen(store)
+    assert [(state.start, state.trimmed) for state in (store.reader.log(LOG), store.reader.log(2))] == [(0, 6), (1, 6)]
+
+
 def test_rows_of_dead_letters_are_listed_by_group_replayed_ones_too(store: Any) -> None:
     store.commit([messages(0, [b"a"] * 4), dead(3, 1, group="h"), dead(2), w.ReviveDead(LOG, "h", [3])])
     assert list(store.reader.dead_rows(LOG)) == [

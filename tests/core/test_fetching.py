@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from zmqmq.core.feeding import Allowance, Peer, Tail
+from tests.fakes.memory_storage import MemoryDisk, MemoryStorage
+from zmqmq.core import writes as w
+from zmqmq.core.feeding import Allowance, Feeder, Peer, Tail
 from zmqmq.core.fetching import Fetcher
+from zmqmq.core.leader import Leader
 from zmqmq.core.model import GroupLimits, TopicRecord, TopicSettings
 from zmqmq.core.partition import Partition
 from zmqmq.core.peer_commands import Block, Fetch, Fetched, FetchPart
 from zmqmq.core.replica import Replica, Role
-from zmqmq.core.writes import AppendMessages, LogState
+from zmqmq.core.writes import AppendMessages, AppendOperation, LogState
 
 
 def fetch(number: int, *parts: FetchPart, series: int = 1, first: bool = False, be: int = 3) -> Fetch:
@@ -144,3 +147,17 @@ def test_only_partitions_that_have_moved_are_named() -> None:
     fetcher.leave(replicas[0].key)
     gone = fetcher.ask(0.2, 3, 3)
     assert gone is not None and [(part.partition, part.epoch) for part in gone.parts] == [(0, -1)]
+
+
+def test_records_that_are_gone_from_disk_are_not_passed_over_although_the_state_does_not_know_that_they_went() -> None:
+    storage = MemoryStorage(MemoryDisk())
+    record = TopicRecord(1, "t", 1, 2, TopicSettings(), 0.0)
+    records = [AppendOperation(1, offset, 2, 0.0, b"{}") for offset in range(30)]
+    storage.commit([w.PutTopic(record), w.CreateLog(1, 1, "t", 0), w.PutEpoch(1, 2, 0), *records, w.PutHead(1, 2, 23, 30, 28, 0, 0), w.TrimLog(1, 28)])
+    led = Replica(Partition(record, 0, storage.reader.log(1), GroupLimits(), lambda: 0.5, 28), 3)
+    led.role, led.epoch, led.leader = Role.OPENING, 3, Leader("a", 30, 0.0, 1, 4.0)
+    feeder = Feeder(storage.reader, lambda key: led, 1e9, lambda replica, text: None)
+    for number, (offset, installing, state) in enumerate([(24, -1, "trimmed"), (24, 27, "trimmed"), (24, 28, "data"), (28, -1, "data")], 1):
+        feeder.fetch(b"b", fetch(number, FetchPart(1, 0, 3, offset, 2, installing), series=number, first=True), 0.0)
+        ((_, answer),) = feeder.answers(0.0)
+        assert [(part.state, part.start) for part in answer.parts] == [(state, 28)]

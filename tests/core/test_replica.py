@@ -5,17 +5,19 @@ from __future__ import annotations
 from random import Random
 
 import pytest
+from msgspec import structs
 
 from tests.core.acts import Producer
 from tests.core.cluster_world import ClusterWorld
 from tests.core.small_cluster import a_member, a_place, a_topic
+from zmqmq.core.follower import take
 from zmqmq.core.model import GroupLimits
 from zmqmq.core.partition import Partition
-from zmqmq.core.peer_commands import Snapshot
+from zmqmq.core.peer_commands import FetchedPart, Snapshot
 from zmqmq.core.places import begin_move, end_move
 from zmqmq.core.replica import Replica, Role
 from zmqmq.core.replication import is_wanted
-from zmqmq.core.writes import LogState
+from zmqmq.core.writes import LogState, TrimLog
 
 ME = a_member("c")
 
@@ -50,8 +52,29 @@ def test_a_snapshot_that_comes_when_records_are_here_already_is_not_taken(replic
     replica.partition.log.end = 70
     assert not is_wanted(replica, snapshot), "what was reported stays"
     replica.partition.log.end = 0
-    replica.installing = True
+    replica.installing, replica.install_applied = True, 60
     assert not is_wanted(replica, snapshot), "one is being taken over"
+    assert is_wanted(replica, structs.replace(snapshot, start=61, applied=80)), "and will never be whole, since the leader has deleted more"
+
+
+def test_what_the_leader_has_deleted_counts_even_if_its_state_does_not_know_it_yet(replica: Replica) -> None:
+    replica.partition.log.end = 24
+    snapshot = Snapshot(1, 0, 7, 0, 1, 23, 28, 0, 0, 0, [], [], [], [], [])
+    assert not is_wanted(replica, snapshot)
+    assert is_wanted(replica, structs.replace(snapshot, trimmed=28))
+
+
+def test_a_copy_that_is_taken_over_remembers_what_was_gone_where_it_came_from(replica: Replica) -> None:
+    replica.installing, replica.install_applied = True, 60
+    take(replica, FetchedPart(7, 0, 1, 0, "data", 60, 40, [], next=50))
+    take(replica, FetchedPart(7, 0, 1, 50, "data", 60, 40, [], next=60))
+    assert [write for write in replica.partition.writes if isinstance(write, TrimLog)] == [TrimLog(1, 40)]
+    assert (replica.partition.log.trimmed, replica.partition.log.start) == (40, 0)
+
+
+def test_a_copy_that_only_is_behind_deletes_when_its_own_log_says_so(replica: Replica) -> None:
+    take(replica, FetchedPart(7, 0, 1, 0, "data", 60, 40, [], next=50))
+    assert replica.partition.writes == [] and replica.partition.log.trimmed == 0
 
 
 def test_what_was_deleted_on_disk_is_no_gap_to_a_state_that_does_not_know_it_yet(monkeypatch: pytest.MonkeyPatch) -> None:

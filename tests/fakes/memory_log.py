@@ -96,7 +96,7 @@ class MemoryLog:
     def install(self, write: w.PutSnapshot) -> None:
         epoch = max((epoch for epoch, _ in write.epochs), default=0)
         self.head = w.PutHead(write.log_id, epoch, write.start, 0, write.applied, write.messages, write.size, write.delayed)
-        self.trimmed = write.start
+        self.trimmed = max(write.start, write.trimmed)
         self.epochs.update((epoch, start) for epoch, start in write.epochs)
         self.producers.update({row[0]: (row[0], row[1], row[2], row[3]) for row in write.producers})
         self.groups.update({row[0]: w.PutGroup(write.log_id, *row) for row in write.groups})
@@ -164,7 +164,7 @@ class MemoryLog:
         return w.LogState(
             head.log_id, self.created.topic_id, self.created.partition, head.epoch, head.start, self.end, head.applied, head.messages, head.size, head.delayed,
             sorted(self.epochs.items()), [self.producers[producer] for producer in sorted(self.producers)],
-            [self.groups[group] for group in sorted(self.groups)], [self.members[member] for member in sorted(self.members)], self.promised,
+            [self.groups[group] for group in sorted(self.groups)], [self.members[member] for member in sorted(self.members)], self.promised, self.trimmed,
         )  # fmt: skip
 
     def dead_rows(self) -> list[tuple[str, int, int, str, str, float, int]]:

@@ -144,7 +144,8 @@ class Shelf:
             self.logs[write.log_id] = Copy(self.broker, self.storage_id, (write.topic_id, write.partition))
         elif isinstance(write, w.PutSnapshot):
             copy = self.logs[write.log_id]
-            copy.start, copy.end = write.start, max(copy.end, write.start)
+            copy.start = max(write.start, write.trimmed)
+            copy.end = max(copy.end, copy.start)
         elif isinstance(write, w.DropTopic):
             self.topics.pop(write.topic_id, None)
             for number in [number for number, copy in self.logs.items() if copy.key[0] == write.topic_id]:

@@ -100,8 +100,7 @@ class Court:
     # --- disks (tests.sim.copies.Judge) ------------------------------------------------------------------------------
 
     def appended(self, copy: Copy, offset: int, entry: Entry, before: tuple[int, Entry] | None) -> None:
-        known = before is not None and before[0] >= self.truth(copy.key).start  # of what was given up, a copy made from a snapshot has only a part
-        matching(self._stamps, copy.key, offset, entry, before if known else None)
+        matching(self._stamps, copy.key, offset, entry, before)
 
     def truncated(self, copy: Copy, end: int, gone: dict[int, Entry]) -> None:
         self.situations["truncated"] += bool(gone)

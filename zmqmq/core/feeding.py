@@ -219,7 +219,7 @@ class Feeder:
             if replica is not None and (log := replica.partition.log).committed > peer.committed.get(key, -1):
                 offset = peer.parts[key].offset
                 peer.committed[key] = log.committed
-                parts.append(FetchedPart(*key, replica.epoch, offset, "data", log.committed, log.start, next=offset))
+                parts.append(FetchedPart(*key, replica.epoch, offset, "data", log.committed, log.trimmed, next=offset))
         peer.moved.clear()
         return parts
 
@@ -233,11 +233,11 @@ class Feeder:
         head = (*replica.key, replica.epoch, part.offset)
         epoch, end = log.end_of_epoch(part.last_epoch) if part.offset else (part.last_epoch, log.end)
         if epoch != part.last_epoch or end < part.offset:
-            return FetchedPart(*head, "diverged", log.committed, log.start, diverged_epoch=epoch, diverged_end=end)
-        if part.offset < log.start and not 0 <= log.start <= part.installing:  # what the snapshot does not tell must still be there
-            return FetchedPart(*head, "trimmed", log.committed, log.start)
+            return FetchedPart(*head, "diverged", log.committed, log.trimmed, diverged_epoch=epoch, diverged_end=end)
+        if part.offset < log.trimmed and not log.trimmed <= part.installing:  # what the snapshot does not tell must still be there
+            return FetchedPart(*head, "trimmed", log.committed, log.trimmed)
         blocks, reached = self._read(replica, part.offset, max_bytes)
-        return FetchedPart(*head, "data", log.committed, log.start, blocks, next=reached) if reached > part.offset else None
+        return FetchedPart(*head, "data", log.committed, log.trimmed, blocks, next=reached) if reached > part.offset else None
 
     def _read(self, replica: Replica, offset: int, max_bytes: int) -> tuple[list[Block], int]:
         """Records on disk from `offset` on, and how far the log is covered by them."""

@@ -17,11 +17,13 @@ class Log:
     """Offsets of one partition. Records themselves are in storage."""
 
     def __init__(
-        self, log_id: int, start: int, end: int, epoch: int, epochs: Sequence[tuple[int, int]], committed: int | None = None
+        self, log_id: int, start: int, end: int, epoch: int, epochs: Sequence[tuple[int, int]], committed: int | None = None, trimmed: int = 0
     ) -> None:
         """`committed`: below it everything is known to be committed; None: all of the log is."""
         self.log_id = log_id
         self.start = start
+        self.trimmed = max(start, trimmed)
+        """Below it records are gone from disk. After a restart that may be more than `start`, until the operation that says so is applied again."""
         self.end = end
         self.durable = end
         self.committed = end if committed is None else max(start, min(committed, end))
@@ -58,6 +60,7 @@ class Log:
         """Records below `start` are gone."""
         assert start <= self.committed, "only committed records are deleted"
         self.start = max(self.start, start)
+        self.trimmed = max(self.trimmed, start)
 
     # --- epochs ----------------------------------------------------------------------------------------------------
 

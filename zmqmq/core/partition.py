@@ -59,7 +59,7 @@ class Partition:
         self.limits = limits
         self.random = random
         epoch = max([state.epoch, *(epoch for epoch, _ in state.epochs)])  # the head may be older than the last leadership
-        self.log = Log(state.log_id, state.start, state.end, epoch, state.epochs, committed)
+        self.log = Log(state.log_id, state.start, state.end, epoch, state.epochs, committed, state.trimmed)
         self.messages = state.messages
         self.size = state.size
         self.delayed = state.delayed

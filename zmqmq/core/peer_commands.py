@@ -127,3 +127,5 @@ class Snapshot(Command, frozen=True, tag="snapshot"):
     """(group, member, session_timeout)"""
     dead: list[tuple[str, int, int, str, str, float, int]]
     """(group, offset, attempts, reason, consumer, died, revived)"""
+    trimmed: int = 0
+    """Records below it are gone from the leader's disk, but for those that something needs; `start` is as of `applied`."""

@@ -42,6 +42,8 @@ class PutSnapshot(NamedTuple):
     groups: Sequence[tuple[str, int, str, str, str, int, int]]
     members: Sequence[tuple[str, str, float]]
     dead: Sequence[tuple[str, int, int, str, str, float, int]]
+    trimmed: int = 0
+    """As in `LogState`, if it is beyond `start`."""
 
 
 class PutSession(NamedTuple):

@@ -271,8 +271,11 @@ class Replication:
 
 
 def is_wanted(replica: Replica, answer: Snapshot) -> bool:
-    """Whether what is here ends before the leader's records begin: anything else was reported, and others may count on it."""
-    return not replica.installing and replica.partition.log.end < answer.start
+    """Whether what is here ends before the leader's records begin: anything else was reported, and others may count on it.
+
+    While a snapshot is being taken over, nothing that is here was: only a later one helps, of which the leader keeps all that it does not tell."""
+    reach = replica.install_applied if replica.installing else replica.partition.log.end
+    return reach < max(answer.start, answer.trimmed)
 
 
 def picture(reader: Reader, replica: Replica, question: AskSnapshot) -> Snapshot:
@@ -293,4 +296,5 @@ def picture(reader: Reader, replica: Replica, question: AskSnapshot) -> Snapshot
         [(group.group, group.floor, group.settled, group.failures, group.revived, group.lag, group.dead) for group in state.groups],
         [(member.group, member.member, member.session_timeout) for member in state.members],
         list(reader.dead_rows(replica.log_id)),
+        state.trimmed,
     )

@@ -181,9 +181,10 @@ class Roles:
         """Takes over another replica's tables; the records that belong to them follow."""
         self._empty(replica)
         tables = (snapshot.applied, snapshot.messages, snapshot.size, snapshot.delayed, snapshot.epochs, snapshot.producers)
-        replica.write(PutSnapshot(replica.log_id, snapshot.start, *tables, snapshot.groups, snapshot.members, snapshot.dead))
+        replica.write(PutSnapshot(replica.log_id, snapshot.start, *tables, snapshot.groups, snapshot.members, snapshot.dead, snapshot.trimmed))
         for epoch, start in snapshot.epochs:
             replica.partition.log.begin_epoch(epoch, start)
+        replica.partition.log.trimmed = max(snapshot.start, snapshot.trimmed)
         replica.installing = True
         replica.install_applied = snapshot.applied
         replica.install_end = max(snapshot.start, snapshot.applied)

@@ -245,6 +245,8 @@ class LogState(NamedTuple):
     members: Sequence[PutMember]
     promised: int = 0
     """The highest epoch ever heard of."""
+    trimmed: int = 0
+    """Records below it were deleted but for those that something needs, which the head may not know yet: `start` is as of `applied`."""
 
 
 class Record(NamedTuple):

@@ -77,13 +77,13 @@ class SqliteReader:
         producers = by_log("producers", "producer, last_sequence, windows, time", "producer")
         groups = by_log("groups", "group_name, floor, settled, failures, revived, lag, dead", "group_name")
         members = by_log("members", "group_name, member, session_timeout", "group_name, member")
-        head = "log_id, topic_id, partition, epoch, start, next_offset, applied, messages, size, delayed, promised"
+        head = "log_id, topic_id, partition, epoch, start, next_offset, applied, messages, size, delayed, promised, trimmed"
         return [
             LogState(
                 log_id, topic_id, partition, epoch, start, max(end, self._end(log_id)), applied, messages, size, delayed, epochs[log_id], producers[log_id],
-                [PutGroup(log_id, *row) for row in groups[log_id]], [PutMember(log_id, *row) for row in members[log_id]], promised,
+                [PutGroup(log_id, *row) for row in groups[log_id]], [PutMember(log_id, *row) for row in members[log_id]], promised, trimmed,
             )
-            for log_id, topic_id, partition, epoch, start, end, applied, messages, size, delayed, promised in self._all(
+            for log_id, topic_id, partition, epoch, start, end, applied, messages, size, delayed, promised, trimmed in self._all(
                 f"SELECT {head} FROM partitions {which} ORDER BY log_id", *values
             )
         ]  # fmt: skip

@@ -34,12 +34,12 @@ def put_promise(connection: sqlite3.Connection, write: w.PutPromise) -> None:
 
 
 def put_snapshot(connection: sqlite3.Connection, write: w.PutSnapshot) -> None:
-    """Fills the tables of an empty log. Its end stays 0: the records are still to come, those below `start` that something needs included."""
+    """Fills the tables of an empty log. Its end stays 0: the records are still to come, those below `trimmed` that something needs included."""
     log_id = write.log_id
     epoch = max((epoch for epoch, _ in write.epochs), default=0)
     connection.execute(
-        "UPDATE partitions SET epoch = ?1, start = ?2, trimmed = ?2, next_offset = 0, applied = ?3, messages = ?4, size = ?5, delayed = ?6 WHERE log_id = ?7",
-        (epoch, write.start, write.applied, write.messages, write.size, write.delayed, log_id),
+        "UPDATE partitions SET epoch = ?1, start = ?2, trimmed = ?8, next_offset = 0, applied = ?3, messages = ?4, size = ?5, delayed = ?6 WHERE log_id = ?7",
+        (epoch, write.start, write.applied, write.messages, write.size, write.delayed, log_id, max(write.start, write.trimmed)),
     )
     for table, columns, rows in (
         ("epochs", "epoch, start", write.epochs),
