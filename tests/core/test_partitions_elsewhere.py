@@ -273,3 +273,12 @@ def test_a_topic_that_grew_is_known_with_all_its_partitions(world: World) -> Non
     assert mail(world, consumer.address, Moved) == [Moved("t")]
     described = world.ask(consumer.address, Describe(world.next_id(), "t"), Described)
     assert len(described.placements) == 5 and partition_of(world, 2).topic.partitions == 5
+
+
+def test_a_subscription_that_crossed_a_new_leadership_reports_nothing(world: World) -> None:
+    address = world.connect("c", timeout=300.0)
+    old = Subscribe(world.next_id(), "t", "g", partitions=[0, 2], epochs=[1, 0])
+    answer = world.ask(address, old, Subscribed)
+    assert answer.partitions == [0], "what was delivered under the earlier leadership of partition 2 is not among what it presents"
+    alone = Subscribe(world.next_id(), "t", "g", partitions=[2], epochs=[0])
+    assert refused(world, address, alone).code == "NotLeader"

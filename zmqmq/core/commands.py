@@ -202,6 +202,9 @@ class Subscribe(Command, frozen=True, tag="subscribe"):
     held: list[HeldLease] = []
     partitions: list[int] | None = None
     """The partitions that this broker leads as far as the consumer knows: only for them it has presented all that it holds. None: all of the topic."""
+    epochs: list[int] = []
+    """The leaderships under which, in the order of `partitions`: what is presented is all only if nothing else was delivered in an earlier one while
+    this was on its way. Empty: whatever they are."""
 
 
 class Subscribed(Command, frozen=True, tag="subscribed"):

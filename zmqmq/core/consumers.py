@@ -76,12 +76,15 @@ class Consumers:
         self.context.send(session, Subscribed(command.id, hub.number, command.topic, command.group, kept, numbers))
 
     def _named(self, topic: Topic, command: Subscribe) -> list[Partition]:
-        """Those of the named partitions that are led here; raises InvalidValue, or NotLeader when none of them is."""
+        """Those of the named partitions that are led here, under the leadership that the consumer knows: one that has just begun may have delivered to
+        it before, in an earlier epoch, what it does not present. Raises InvalidValue, or NotLeader when there are none."""
         wanted = range(topic.count) if command.partitions is None else sorted(set(command.partitions))
         for number in [*wanted, *(held.partition for held in command.held)]:
             if not self.catalogue.may_exist(topic, number):
                 raise InvalidValue(f"there is no partition {number}", hint=f"the topic has {topic.count}", topic=command.topic)
+        epochs = dict(zip(command.partitions or (), command.epochs, strict=False))
         here = [partition for number in wanted if (partition := topic.partitions.get(number)) is not None]
+        here = [partition for partition in here if epochs.get(partition.number, partition.log.epoch) == partition.log.epoch]
         if not here:
             raise NotLeader("this broker leads none of the partitions", hint="describe the topic again", topic=command.topic)
         return here

@@ -229,8 +229,10 @@ class Consuming:
         question = where.ask(now, lines, self._next_id, self._create)
         return [question] if question is not None else []
 
-    def _subscribe(self, id: int, topic: str, held: list[Held], partitions: list[int]) -> Subscribe:
-        return Subscribe(id, topic, self.group, self._start, self._create, [one.presented() for one in held], partitions)
+    def _subscribe(self, id: int, topic: str, held: list[Held], led: dict[int, int]) -> Subscribe:
+        partitions = sorted(led)
+        epochs = [led[partition] for partition in partitions]
+        return Subscribe(id, topic, self.group, self._start, self._create, [one.presented() for one in held], partitions, epochs)
 
     def _joined(self) -> list[str]:
         """The brokers that know a subscription of ours."""

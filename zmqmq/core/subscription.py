@@ -22,8 +22,8 @@ ANSWER_TIMEOUT = 10.0
 LEADER_RETRY_DELAY = 1.0
 """Seconds, at most, after which a broker that said it does not lead is asked again if nobody names another one."""
 Losses = list[tuple[Held, list[int]]]
-Build = Callable[[int, str, list[Held], list[int]], Subscribe]
-"""Makes a Subscribe of (id, topic, leases to present, partitions)."""
+Build = Callable[[int, str, list[Held], dict[int, int]], Subscribe]
+"""Makes a Subscribe of (id, topic, leases to present, epochs of partitions)."""
 
 
 class Join:
@@ -128,7 +128,7 @@ class Subscription(Holder):
             held.broker = broker
         for partition in missing:
             self.routes.pop(partition, None)
-        return build(join.id, self.topic, join.presented, sorted(missing))
+        return build(join.id, self.topic, join.presented, missing)
 
     def due(self, lines: Sequence[str]) -> float:
         """When to ask (again)."""
