@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.fakes.memory_storage import MemoryDisk, MemoryStorage
 from zmqmq.core import writes as w
 from zmqmq.core.feeding import Allowance, Feeder, Peer, Tail
-from zmqmq.core.fetching import Fetcher
+from zmqmq.core.fetching import SNAPSHOT_TIMEOUT, Fetcher
 from zmqmq.core.leader import Leader
 from zmqmq.core.model import GroupLimits, TopicRecord, TopicSettings
 from zmqmq.core.partition import Partition
@@ -128,6 +128,36 @@ def test_what_a_full_disk_could_not_take_is_asked_for_again_after_a_pause() -> N
     assert fetcher.ask(1.0, 3, 2) is None and fetcher.deadline() == 1.2
     again = fetcher.ask(1.2, 3, 3)
     assert again is not None and again.first and [part.partition for part in again.parts] == [0]
+
+
+def following(*numbers: int) -> Fetcher:
+    """Who has asked for these partitions and got an answer."""
+    fetcher = Fetcher("cluster", "b", "a", 0.5, 1000)
+    for number in numbers:
+        fetcher.follow(followed(number))
+    fetcher.ask(0.0, 3, 1)
+    assert fetcher.is_answer(3, Fetched(1, 3, []), 3)
+    return fetcher
+
+
+def test_a_second_partition_that_needs_a_snapshot_has_its_turn_after_the_first() -> None:
+    fetcher = following(0, 1)
+    assert fetcher.ask_snapshot(0.1, 3, 2, (1, 0), 2) is not None
+    assert fetcher.ask_snapshot(0.1, 3, 3, (1, 1), 2) is None
+    fetcher.ask(0.1, 3, 4)
+    assert fetcher.is_snapshot(2, (1, 0))
+    again = fetcher.ask(0.2, 3, 5)
+    assert again is not None and again.first and [part.partition for part in again.parts] == [0, 1], "the leader says again what it has said"
+    assert fetcher.ask_snapshot(0.3, 3, 6, (1, 1), 2) is not None
+    assert fetcher.is_snapshot(6, (1, 1)) and fetcher.ask(0.4, 3, 7) is None, "nobody waits any more"
+
+
+def test_a_snapshot_that_does_not_come_is_asked_for_again() -> None:
+    fetcher = following(0)
+    assert fetcher.ask_snapshot(0.1, 3, 2, (1, 0), 2) is not None
+    assert fetcher.deadline() == 0.1 + SNAPSHOT_TIMEOUT
+    again = fetcher.ask(0.1 + SNAPSHOT_TIMEOUT, 3, 3)
+    assert again is not None and again.first and not fetcher.is_snapshot(2, (1, 0))
 
 
 def test_only_partitions_that_have_moved_are_named() -> None:

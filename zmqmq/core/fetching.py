@@ -14,6 +14,8 @@ from zmqmq.core.replica import Key, Replica
 
 ANSWER_TIMEOUT = 1.0
 """Seconds beyond the wait that was asked for, after which a fetch counts as lost."""
+SNAPSHOT_TIMEOUT = 10.0
+"""Seconds after which a question for a snapshot counts as lost."""
 
 
 class Fetcher:
@@ -38,6 +40,8 @@ class Fetcher:
         self._moved: dict[Key, None] = {}
         """Partitions about which there may be something to tell."""
         self._snapshot: tuple[int, Key, float] | None = None
+        self._waits = False
+        """A snapshot is needed besides; the leader has said so, and says nothing more until it is asked anew."""
         self.missed = False
         """A question was not answered in time: the connection may be dead without anybody having noticed."""
 
@@ -65,7 +69,7 @@ class Fetcher:
         """The connection was lost or is new: what is out will not be answered."""
         self._out = 0
         self._told = None
-        self._snapshot = None
+        self._snapshot, self._waits = None, False
 
     # --- asking ----------------------------------------------------------------------------------------------------
 
@@ -75,6 +79,9 @@ class Fetcher:
             if now < self._pause:
                 return None
             self._pause = None
+        if now >= self._snapshot_until():
+            self._waits = True  # whichever it was
+            self._snapshot_over()
         if self._out and now >= self._sent_at + self._wait + ANSWER_TIMEOUT:
             self.reset()
             self.missed = True
@@ -119,13 +126,15 @@ class Fetcher:
         """When the question that is out counts as lost, or the next one may be asked."""
         if self._pause is not None:
             return self._pause
-        return self._sent_at + self._wait + ANSWER_TIMEOUT if self._out else float("inf")
+        fetched = self._sent_at + self._wait + ANSWER_TIMEOUT if self._out else float("inf")
+        return min(fetched, self._snapshot_until())
 
     # --- snapshots -------------------------------------------------------------------------------------------------
 
     def ask_snapshot(self, now: float, be: int, number: int, key: Key, epoch: int) -> AskSnapshot | None:
         """Asks for the tables of one partition; one such question is out at a time."""
-        if self._snapshot is not None and now < self._snapshot[2] + 10 * ANSWER_TIMEOUT:
+        if self._snapshot is not None and now < self._snapshot_until():
+            self._waits = True
             return None
         self._snapshot = (number, key, now)
         return AskSnapshot(number, self._cluster_id, self._broker, be, *key, epoch)
@@ -134,6 +143,14 @@ class Fetcher:
         """Whether the snapshot is the one that was asked for last; then none is out any more."""
         if self._snapshot is None or self._snapshot[:2] != (number, key):
             return False
-        self._snapshot = None
+        self._snapshot_over()
         return True
 
+    def _snapshot_until(self) -> float:
+        return self._snapshot[2] + SNAPSHOT_TIMEOUT if self._snapshot is not None else float("inf")
+
+    def _snapshot_over(self) -> None:
+        """It is the turn of the others: the leader is to say again what it has said."""
+        self._snapshot = None
+        if self._waits:
+            self._waits, self._told, self._changed = False, None, True
