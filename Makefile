@@ -38,8 +38,9 @@ demo: $(STAMP)
 demo-cluster: $(STAMP) zookeeper
 	@$(PYTHON) -m devices.demo_cluster $(ARGS)
 
+# Most tests wait for something real most of the time, so four at a time keep two cores busy.
 test: $(STAMP) zookeeper
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) -m pytest -n 4 --dist worksteal $(ARGS)
 
 check: $(STAMP)
 	$(PYTHON) -m ruff check .

@@ -49,7 +49,7 @@ def test_the_ids_stay_and_the_incarnation_grows_with_every_opening(shelf: Stores
     assert (second.storage_id, second.cluster_id) == (first.storage_id, first.cluster_id)
     assert (first.incarnation, second.incarnation) == (1, 2)
     assert first.storage_id != first.cluster_id
-    assert tuple(second.identity) == (first.storage_id, first.cluster_id, 2, True, 0)
+    assert tuple(second.identity) == (first.storage_id, first.cluster_id, 2, True, 0, False)
 
 
 def test_a_store_that_is_open_cannot_be_opened_again(shelf: Stores) -> None:
