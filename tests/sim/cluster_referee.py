@@ -16,7 +16,7 @@ from tests.sim.referee import Referee, hold_of
 from tests.sim.verdicts import Life, silent
 from tests.sim.weather import SLOWEST
 from zmqmq.core import writes as w
-from zmqmq.core.commands import Delivery, Produced, Settled
+from zmqmq.core.commands import Delivery, Lot, Produced, Settled
 from zmqmq.core.replica import Role
 from zmqmq.wire import decode_answer
 
@@ -82,6 +82,15 @@ class ClusterReferee(Referee):
                     self._mesh.clerk.delivery(host.name, cluster, (topic, lot.partition), lot.epoch)
         silent(host.name, host.has_failed, client)
         super().said(host, client, frame)
+
+    def _delivered(self, host: Host, client: str, lot: Lot) -> None:
+        assert host.broker is not None
+        node, cluster = host.broker.node, _cluster(host.broker)
+        topic = node.catalogue.get(node.context.hub_numbers[lot.queue].topic).record.topic_id
+        if self._mesh.court.is_deposed(self._mesh.clerk.life(host.name, cluster), (topic, lot.partition), lot.epoch):
+            self.situations["deposed delivers"] += 1
+        else:
+            super()._delivered(host, client, lot)
 
     # --- consumers ---------------------------------------------------------------------------------------------------
 

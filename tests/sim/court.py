@@ -202,6 +202,10 @@ class Court:
         one_leader(self._leaders, key, epoch, life)
         in_order_of_epochs(self._delivered, key, epoch, life in self.buried)
 
+    def is_deposed(self, life: Life, key: Key, epoch: int) -> bool:
+        """Whether it was wrongly taken for dead, and a newer leader delivers already: what it still delivers is told by its epoch."""
+        return life in self.buried and epoch < self._delivered.get(key, 0)
+
     def role(self, broker: str, key: Key, role: str, be: int | None) -> None:
         """After a turn: what the broker thinks it is to a partition, and in which registration."""
         registered(broker, key, role, be)

@@ -273,8 +273,10 @@ def test_a_deposed_leader_that_delivers_is_seen_unless_it_was_declared_dead_by_m
     stage.court.delivers(("b", 1), KEY, 2)
     with pytest.raises(Violation, match="R10"):
         stage.court.delivers(("a", 1), KEY, 1)
+    assert not stage.court.is_deposed(("a", 1), KEY, 1)
     stage.court.buried.add(("a", 1))
     stage.court.delivers(("a", 1), KEY, 1)
+    assert stage.court.is_deposed(("a", 1), KEY, 1) and not stage.court.is_deposed(("a", 1), KEY, 2)
 
 
 def test_a_role_without_a_registration_is_seen(stage: Stage) -> None:
