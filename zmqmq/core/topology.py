@@ -216,7 +216,7 @@ class Whereabouts:
                 self.placements.append(placement)
             elif placement.epoch >= self.placements[number].epoch:
                 self.placements[number] = placement
-        self.is_spread = command.replicas > 1 or len({placement.leader for placement in self.placements}) > 1
+        self.is_spread = self.is_spread or command.replicas > 1 or len({placement.leader for placement in self.placements}) > 1
         self._is_complete = bool(self.placements) and all(placement.leader for placement in self.placements)
 
     def refused(self, id: int, error: ZmqmqError, now: float) -> bool:
@@ -278,6 +278,7 @@ class Topology:
     def hint(self, name: str) -> None:
         """Somebody says that there is news of a topic."""
         if name in self._topics:
+            self._topics[name].is_spread = True  # even with one replica: it moves, and whoever answers may not have seen it yet
             self._topics[name].hint()
 
     def doubt_broker(self, broker: str) -> None:
