@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from itertools import count
+from math import inf
+
+from msgspec.structs import replace
 
 from zmqmq.core.commands import Described
 from zmqmq.core.model import Placement, TopicSettings
-from zmqmq.core.topology import Whereabouts
+from zmqmq.core.topology import Topology, Whereabouts
 from zmqmq.errors import NotLeader
 
 
@@ -37,3 +40,14 @@ def test_who_could_not_tell_is_asked_again_when_there_is_nobody_else_and_forgive
     assert broker == "b1"
     topic.described(described(id), 5.1)
     assert not topic.needs_another(["b1"])
+
+
+def test_a_topic_with_one_replica_that_has_moved_is_looked_at_from_time_to_time() -> None:
+    topology = Topology(lambda: 0.5)
+    topic = topology.topic("readings")
+    one = Described(0, "readings", 7, 1, [Placement(0, 1, "b2", "tcp://b2:7400")], TopicSettings())
+    topic.described(replace(one, id=asked(topic, ["b2"], 0.0, count(1))[1]), 0.1)
+    assert topic.look_at() == inf, "it has one broker, and says so itself"
+    topology.hint("readings")
+    topic.described(replace(one, id=asked(topic, ["b1"], 1.0, count(2))[1]), 1.1)
+    assert topic.look_at() < inf, "who was asked may not have seen yet that it has moved"
