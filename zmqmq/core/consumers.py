@@ -294,8 +294,7 @@ class Consumers:
         if len(settlement.reason) > REASON_LENGTH_MAX:
             raise InvalidValue(f"the reason has {len(settlement.reason)} characters", hint=f"at most {REASON_LENGTH_MAX} are allowed")
         partition = self.catalogue.led(self.catalogue.get(hub.topic), settlement.partition, is_placed=True)
-        queue = partition.queues.get(hub.group)
-        if queue is not None and session.client_id in queue.reclaim and settlement.epoch < partition.log.epoch:  # it may still bring the lease along
+        if (queue := partition.queues.get(hub.group)) and session.client_id in queue.reclaim and settlement.epoch < partition.log.epoch:  # it may bring it
             raise NotLeader("the lease is of an earlier leadership", hint="describe the topic and subscribe again", topic=hub.topic, partition=partition.number)
         return hub, partition
 
