@@ -16,6 +16,7 @@ from zmqmq.core.commands import (
     Lot,
     Moved,
     Pull,
+    Recalled,
     Refused,
     Settle,
     Settled,
@@ -147,6 +148,34 @@ def test_a_settlement_that_its_old_leader_never_answers_goes_to_the_new_one() ->
     assert not cluster.consuming.is_quiet
     cluster.hear("b", Settled(again.id, []))
     assert cluster.consuming.is_quiet
+
+
+def test_what_the_old_leader_recalls_while_the_new_one_is_asked_goes_back_to_the_new_one() -> None:
+    cluster = joined("a", "b")
+    lease = cluster.deliver("a", 0, 10, 11)
+    cluster.taken()
+    cluster.lead(0, "b")
+    cluster.hear("b", Moved("t"))
+    subscribe = cluster.sent(Subscribe)["b"]
+    cluster.hear("a", Recalled(QUEUES["a"], 0, 1, lease, [10]))
+    cluster.take("b", subscribe, KeptLease(0, 1, lease, 2, 50, [10, 11], []))
+    assert cluster.sent(Settle)["b"].settlements == [Settlement(QUEUES["b"], 0, 2, 50, "release", [10])]
+    assert cluster.held(0).open == 1, "the other one goes on"
+    assert not cluster.sent(Settle), "it is said once"
+
+
+def test_what_the_old_leader_takes_back_while_the_new_one_is_asked_goes_back_to_the_new_one() -> None:
+    cluster = joined("a", "b")
+    lease = cluster.deliver("a", 0, 10)
+    cluster.taken()
+    cluster.consuming.settle(cluster.held(0), [0], "nack", None, "")
+    nack = cluster.sent(Settle)["a"]
+    cluster.lead(0, "b")
+    cluster.hear("b", Moved("t"))
+    subscribe = cluster.sent(Subscribe)["b"]
+    cluster.hear("a", Settled(nack.id, []))
+    cluster.take("b", subscribe, KeptLease(0, 1, lease, 2, 50, [10], []))
+    assert cluster.sent(Settle)["b"].settlements == [Settlement(QUEUES["b"], 0, 2, 50, "release", [10])]
 
 
 def test_a_topic_of_several_brokers_is_looked_at_from_time_to_time() -> None:

@@ -3,7 +3,7 @@
 The desired state lives here: with each broker that leads partitions of the topic the consumer *joins* these, and presents what it holds of
 them, whoever granted it. The answer says, lease by lease, what goes on under a new number, what was settled before, and (by silence) what is lost.
 A partition is joined once in a session and leadership; a lot that arrives for one which is just being joined may have crossed the
-question, and goes back at once.
+question, and goes back at once. So does what was lost, or over, while the question about it was on its way.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from math import inf
 
 from zmqmq.core.backoff import Backoff
-from zmqmq.core.commands import KeptLease, Lot, Subscribe, Subscribed
+from zmqmq.core.commands import KeptLease, Lot, Settle, Settlement, Subscribe, Subscribed
 from zmqmq.core.held import LOST, SETTLED, Held, Holder, LeaseKey
-from zmqmq.core.topology import FIRST_DOUBT_DELAY, Whereabouts
+from zmqmq.core.topology import FIRST_DOUBT_DELAY, Letter, Whereabouts
 from zmqmq.errors import NotLeader, ZmqmqError
 
 ANSWER_TIMEOUT = 10.0
@@ -63,6 +63,8 @@ class Subscription(Holder):
         """Why a broker does not have it yet."""
         self.joins: dict[str, Join] = {}
         """By broker."""
+        self._disowned: list[tuple[str, Settlement]] = []
+        """What brokers keep for us and we have not got any more, to be told to them."""
         self._random = random
         self._is_settled = False
         """Every broker with a session has been asked for all that it leads, and has answered."""
@@ -74,6 +76,7 @@ class Subscription(Holder):
         """The session with a broker is over or a new one: the subscription is not known there."""
         self._is_settled = False
         self.joins.pop(broker, None)
+        self._disowned = [entry for entry in self._disowned if entry[0] != broker]
         self._close_routes(broker)
 
     def queue(self, broker: str) -> int | None:
@@ -103,11 +106,12 @@ class Subscription(Holder):
 
     # --- asking ------------------------------------------------------------------------------------------------------
 
-    def ask(self, now: float, lines: Sequence[str], next_id: Callable[[], int], build: Build) -> list[tuple[str, Subscribe]]:
-        """The Subscribes to send now, and to whom."""
+    def ask(self, now: float, lines: Sequence[str], next_id: Callable[[], int], build: Build) -> list[Letter]:
+        """The Subscribes to send now, and to whom, and what they brought to light."""
+        letters: list[Letter] = [(broker, Settle(next_id(), [settlement])) for broker, settlement in self._disowned]
+        self._disowned.clear()
         if self._is_settled or self.error is not None or self.where.has_news:
-            return []
-        letters = []
+            return letters
         is_settled = True
         for broker, led in self.where.led().items():
             join = self.joins.get(broker)
@@ -162,7 +166,17 @@ class Subscription(Holder):
             join.resume_at = self._asked_at_again(join)
         presented = [held for held in join.presented if held.partition in joined]
         join.asked, join.presented = {}, []
+        self._disown(broker, command, presented)
         return self._reconcile(presented, command.leases), presented
+
+    def _disown(self, broker: str, command: Subscribed, presented: list[Held]) -> None:
+        """What was recalled, returned or given up after it had been presented is kept for nobody: it goes back."""
+        by_key = {held.key: held for held in presented}
+        for lease in command.leases:
+            held = by_key.get((lease.partition, lease.old_epoch, lease.old_lease))
+            over = _over(held, lease.kept) if held is not None else []
+            if over:
+                self._disowned.append((broker, Settlement(command.queue, lease.partition, lease.epoch, lease.lease, "release", over)))
 
     def _asked_at_again(self, join: Join) -> float:
         return join.asked_at + min(join.backoff.next(), LEADER_RETRY_DELAY)
@@ -234,6 +248,11 @@ class Subscription(Holder):
                 survivors[held.key] = held
         self.held.update(survivors)
         return losses
+
+
+def _over(held: Held, offsets: list[int]) -> list[int]:
+    """Those of the offsets that are settled or lost."""
+    return [offset for offset in offsets if (index := held.index_of(offset)) is not None and held.states[index] >= SETTLED]
 
 
 def _apply(held: Held, lease: KeptLease | None) -> list[int]:
