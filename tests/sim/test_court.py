@@ -153,11 +153,11 @@ def test_a_write_that_replaces_what_was_not_read_is_seen(stage: Stage) -> None:
     "bad",
     [
         place(*BROKERS, leader="b"),
-        place(*BROKERS, epoch=3),
+        place(*BROKERS, epoch=4),
         place("a"),
         replace(place("a", "b"), elr=[member("c")]),
     ],
-    ids=["another leader in one epoch", "an epoch left out", "complete ones forgotten", "eligible ones though enough are in sync"],
+    ids=["another leader in one epoch", "epochs left out", "complete ones forgotten", "eligible ones though enough are in sync"],
 )
 def test_a_place_that_does_not_follow_from_the_one_before_is_seen(stage: Stage, bad: Place) -> None:
     with pytest.raises(Violation, match="R2"):
