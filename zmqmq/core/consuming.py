@@ -230,9 +230,8 @@ class Consuming:
         return [question] if question is not None else []
 
     def _subscribe(self, id: int, topic: str, held: list[Held], led: dict[int, int]) -> Subscribe:
-        partitions = sorted(led)
-        epochs = [led[partition] for partition in partitions]
-        return Subscribe(id, topic, self.group, self._start, self._create, [one.presented() for one in held], partitions, epochs)
+        partitions, presented = sorted(led), [one.presented() for one in held]
+        return Subscribe(id, topic, self.group, self._start, self._create, presented, partitions, [led[number] for number in partitions])
 
     def _joined(self) -> list[str]:
         """The brokers that know a subscription of ours."""
