@@ -68,6 +68,13 @@ def test_a_key_is_reclaimed_from_its_first_message_and_goes_on_in_order() -> Non
     assert consumer.values() == [b"2", b"3"]
 
 
+def test_a_message_that_was_brought_along_and_returned_waits_for_earlier_ones_of_its_key() -> None:
+    world, producer, consumer, offsets, held = restarted(key=b"k")
+    kept = consumer.join([HeldLease(0, held.epoch, held.lease, offsets[2:3])])[0]
+    queue_of(world).release(queue_of(world).book.leases[kept.lease], offsets[2:3], world.wall)
+    assert consumer.values() == [b"0", b"1", b"2", b"3"]
+
+
 def test_what_others_were_given_meanwhile_is_lost() -> None:
     world = World()
     producer, consumer = Producer(world), Consumer(world, timeout=5.0)

@@ -292,7 +292,8 @@ class Queue:
             gate = self.gates.make(key)
             for _ in offsets:
                 gate.let_go()
-            self.gates.put_back(gate, offsets)
+            self.gates.put_back(gate, [offset for offset in offsets if offset not in self.known])
+            self.known.difference_update(offsets)  # brought along: reading comes to it yet, after what is before it and was not read either
             ready += self.refile(gate, wall)
         return ready
 
