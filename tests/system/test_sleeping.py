@@ -31,6 +31,7 @@ def asleep(endpoint: str, count: int) -> Iterator[list[Consumer]]:
         for consumer in consumers:
             assert consumer.receive(timeout=0.01) is None
         with Admin(endpoint) as admin:
+            eventually(lambda: TOPIC in {topic.topic for topic in admin.topics()}, "the first of them has made the topic")
             eventually(lambda: sum(group.members for group in admin.groups(TOPIC)) == count, "all consumers have joined")
         for consumer in consumers:
             eventually(lambda consumer=consumer: consumer._consuming.is_asleep, "the consumer sleeps")  # type: ignore[misc]
