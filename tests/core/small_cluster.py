@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tests.core.small_tree import Seat, SmallTree
 from zmqmq.core import layout
@@ -10,7 +10,7 @@ from zmqmq.core.cluster_view import BrokerInfo, ClusterView, Key, PlaceEntry, To
 from zmqmq.core.controller import Controller
 from zmqmq.core.mirror import Mirror
 from zmqmq.core.model import TopicRecord, TopicSettings
-from zmqmq.core.places import Member, Place
+from zmqmq.core.places import Member, Place, elect, with_in_sync
 from zmqmq.core.topic_writes import TopicWrites
 from zmqmq.core.tree import Answered, Change, Create, Event, Lost, Outlet
 from zmqmq.errors import ZmqmqError
@@ -161,3 +161,14 @@ class SmallCluster:
     def write(self, place: Place, partition: int = 0) -> None:
         """What the partition's leader, or a stranger, writes."""
         self.tree.put(layout.place_path(7, partition), layout.encode(place))
+
+
+def fence(place: Place, broker: str, lives: Callable[[str], Member | None], needed: int, avoid: Iterable[str] = ()) -> Place:
+    """As the cluster leader does it, step by step: the broker's registration is gone or another one; what it was in an earlier life leaves the in-sync set, and somebody else leads.
+    Does nothing to a broker whose present life is the one recorded, so that it can be repeated."""
+    life = lives(broker)
+    isr = [member for member in place.isr if member.broker != broker or member == life]
+    if isr != place.isr:
+        place = with_in_sync(place, isr, needed)
+    leads = life is not None and place.leader_be == life.be and life in place.isr
+    return elect(place, lives, needed, avoid) if place.leader == broker and not leads else place

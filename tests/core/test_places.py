@@ -8,14 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.core.small_cluster import a_member, a_place
+from tests.core.small_cluster import a_member, a_place, fence
 from zmqmq.core.places import (
     Member,
     Place,
     begin_move,
     elect,
     end_move,
-    fence,
     hand_over,
     is_moved,
     needed_of,

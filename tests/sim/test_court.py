@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from tests.core.small_cluster import fence
 from tests.sim.copies import entries
 from tests.sim.court import Court
 from tests.sim.history import History, Violation
 from zmqmq.core import operations as op
 from zmqmq.core import writes as w
 from zmqmq.core.model import TopicRecord, TopicSettings
-from zmqmq.core.places import Member, Place, elect, end_move, fence, hand_over, with_in_sync
+from zmqmq.core.places import Member, Place, elect, end_move, hand_over, with_in_sync
 
 KEY = (7, 0)
 BROKERS = ["a", "b", "c"]

@@ -37,7 +37,6 @@ class Posting:
         self._inside: dict[Parcel, None] = {}
         self._failures: dict[Parcel, ZmqmqError] = {}
         self._taken_at = -inf
-        self._is_stuck = False
 
     def attach(self, engine: Engine) -> None:
         """The engine that this works on; before anything else."""

@@ -115,17 +115,6 @@ def _led_by(place: Place, member: Member) -> Place:
     return replace(place, leader=member.broker, leader_be=member.be, epoch=place.epoch + 1, target="", weary="")
 
 
-def fence(place: Place, broker: str, lives: Callable[[str], Member | None], needed: int, avoid: Iterable[str] = ()) -> Place:
-    """The broker's registration is gone or another one: what it was in an earlier life leaves the in-sync set, and somebody else leads.
-    Does nothing to a broker whose present life is the one recorded, so that it can be repeated."""
-    life = lives(broker)
-    isr = [member for member in place.isr if member.broker != broker or member == life]
-    if isr != place.isr:
-        place = with_in_sync(place, isr, needed)
-    leads = life is not None and place.leader_be == life.be and life in place.isr
-    return elect(place, lives, needed, avoid) if place.leader == broker and not leads else place
-
-
 def release(place: Place) -> Place:
     """The leader gives up because it cannot reach enough of the others; the cluster leader elects another one if there is one."""
     return replace(place, leader="", leader_be=0, epoch=place.epoch + 1, target="", weary=place.leader)
