@@ -164,8 +164,8 @@ class SmallCluster:
 
 
 def fence(place: Place, broker: str, lives: Callable[[str], Member | None], needed: int, avoid: Iterable[str] = ()) -> Place:
-    """As the cluster leader does it, step by step: the broker's registration is gone or another one; what it was in an earlier life leaves the in-sync set, and somebody else leads.
-    Does nothing to a broker whose present life is the one recorded, so that it can be repeated."""
+    """As the cluster leader does it, step by step: the broker's registration is gone or another one; what it was in an earlier life leaves the in-sync set,
+    and somebody else leads. Does nothing to a broker whose present life is the one recorded, so that it can be repeated."""
     life = lives(broker)
     isr = [member for member in place.isr if member.broker != broker or member == life]
     if isr != place.isr:
