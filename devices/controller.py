@@ -12,11 +12,10 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-import threading
 from typing import Any
 
 from devices.rules import Rules
-from devices.running import DRAIN_SECONDS, EXIT_OK, Connection, complain, failure, say, stop_on_signals
+from devices.running import DRAIN_SECONDS, EXIT_OK, Connection, Stop, complain, failure, say, stop_on_signals
 from zmqmq import Consumer, Message
 from zmqmq.config import DeviceConfig, load_device
 from zmqmq.errors import LeaseLost, ZmqmqError
@@ -39,7 +38,7 @@ class Controller:
         self._brokers = list(config.client.brokers)
         self._consumer = Consumer(self._brokers, topic, group=config.controller.group, **consumer_options(config))
 
-    def run(self, stop: threading.Event) -> int:
+    def run(self, stop: Stop) -> int:
         """Acts on readings until `stop` or the count is reached; gives the exit code."""
         while not stop.is_set() and self.acted < self._count:
             message = self._receive()

@@ -5,9 +5,10 @@ Exit codes of the programs: 0 ended as asked (also by SIGINT or SIGTERM), 1 fail
 
 from __future__ import annotations
 
+import select
 import signal
+import socket
 import sys
-import threading
 from types import FrameType
 
 from zmqmq.errors import ConfigError, InvalidName, InvalidValue, ZmqmqError
@@ -34,9 +35,35 @@ def complain(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def stop_on_signals() -> threading.Event:
-    """An event that SIGINT and SIGTERM set; the second signal ends the process at once."""
-    stop = threading.Event()
+class Stop:
+    """Whether to stop, for one who waits for it. Signal handlers may set it: unlike `threading.Event.set` it takes no lock, which the
+    very thread that the handler interrupts may be holding."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+        self._is_set = False
+
+    def set(self) -> None:
+        """It is time to stop."""
+        if not self._is_set:
+            self._is_set = True
+            self._writer.send(b"\0")
+
+    def is_set(self) -> bool:
+        """Whether it is."""
+        return self._is_set
+
+    def wait(self, seconds: float) -> bool:
+        """Waits until it is set, at most so many seconds; whether it is."""
+        if not self._is_set:
+            select.select([self._reader], [], [], seconds)
+        return self._is_set
+
+
+def stop_on_signals() -> Stop:
+    """What SIGINT and SIGTERM set; the second signal ends the process at once."""
+    stop = Stop()
 
     def handle(number: int, frame: FrameType | None) -> None:
         stop.set()

@@ -21,7 +21,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from devices.readings import KINDS, Gauge
-from devices.running import DRAIN_SECONDS, EXIT_FAILED, EXIT_OK, EXIT_USAGE, PATIENCE_SECONDS, Connection, complain, failure, say, stop_on_signals
+from devices.running import DRAIN_SECONDS, EXIT_FAILED, EXIT_OK, EXIT_USAGE, PATIENCE_SECONDS, Connection, Stop, complain, failure, say, stop_on_signals
 from zmqmq import PendingReceipt, Producer
 from zmqmq.config import DeviceConfig, load_device
 from zmqmq.errors import BufferFull, ClosedError, DeadlineExceeded, Unreachable, ZmqmqError
@@ -54,7 +54,7 @@ class Sensor:
         self._overflowing = False
         self._producer = Producer(list(config.client.brokers), **producer_options(config))
 
-    def run(self, stop: threading.Event) -> int:
+    def run(self, stop: Stop) -> int:
         """Measures, sends and confirms until `stop` or the count is reached; gives the exit code."""
         confirmer = threading.Thread(target=self._confirm_all, name="confirmations", daemon=True)
         confirmer.start()
@@ -65,7 +65,7 @@ class Sensor:
         say(f"{self.topic}: {self.confirmed} readings confirmed, {lost} unconfirmed{kept}, {self.dropped} dropped")
         return EXIT_OK if stop.is_set() or not lost else EXIT_FAILED
 
-    def _measure(self, stop: threading.Event) -> None:
+    def _measure(self, stop: Stop) -> None:
         start, tick, count = time.monotonic(), 0, self._config.sensor.count or math.inf
         while self.sent + self.dropped < count:
             self._send()
@@ -119,7 +119,7 @@ class Sensor:
                 say(f"{self.topic} #{sent.sequence} {sent.text} {self._gauge.kind.unit} confirmed [{receipt.partition}/{receipt.offset}]")
                 return
 
-    def _finish(self, confirmer: threading.Thread, stop: threading.Event) -> None:
+    def _finish(self, confirmer: threading.Thread, stop: Stop) -> None:
         """Waits for the confirmations that are still due: for as long as it takes when all readings are sent, briefly when stopped."""
         self._pending.put(None)
         while confirmer.is_alive() and not stop.is_set():
