@@ -90,6 +90,8 @@ class Shelf:
         """It is an older image of the disk, and the broker has not noticed yet."""
         self.topics: dict[int, TopicRecord] = {}
         self.logs: dict[int, Copy] = {}
+        self.lost: dict[Key, Copy] = {}
+        """What was on the disk before this one, when it was taken away."""
         self._judge = judge
 
     def copy(self, key: Key) -> Copy | None:
@@ -108,11 +110,16 @@ class Shelf:
     def restore(self, image: Shelf) -> None:
         """The disk is as it was then."""
         before = image.image()
+        self._lose()
         self.storage_id, self.topics, self.logs, self.is_stale = before.storage_id, before.topics, before.logs, True
 
     def wipe(self, storage_id: str) -> None:
         """An empty disk."""
+        self._lose()
         self.storage_id, self.topics, self.logs, self.is_stale = storage_id, {}, {}, False
+
+    def _lose(self) -> None:
+        self.lost = {copy.key: copy for copy in self.logs.values()}
 
     # --- transactions ------------------------------------------------------------------------------------------------
 

@@ -174,8 +174,9 @@ class Court:
         assert mine is not None
         fresh = {offset: mine.entries[offset] for offset in sorted(mine.entries) if truth.end <= offset < upto}
         replicas = truth.place.replicas if truth.place is not None else [broker]
+        lost = {broker: copy for broker, shelf in self.shelves.items() if (copy := shelf.lost.get(key)) is not None}
         for offset, entry in fresh.items():
-            confirmed(key, offset, entry, replicas, copies, self.needed(key))
+            confirmed(key, offset, entry, replicas, [copies, lost], self.needed(key))
         since, truth.end = truth.end, upto
         truth.committed.update(fresh)
         self._given_up(truth, fresh.values())

@@ -8,7 +8,7 @@ a failure of the disk.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 
 from tests.sim.copies import Copy, Entry, Key
 from tests.sim.history import demand
@@ -101,9 +101,9 @@ def members_are_complete(place: Place, copies: Mapping[str, Copy], disks: Mappin
             complete("R6", f"{member.broker}, which is in sync or eligible,", copies.get(member.broker), committed, since)
 
 
-def confirmed(key: Key, offset: int, entry: Entry, replicas: list[str], copies: Mapping[str, Copy], needed: int) -> None:
-    """R4, R9: what is committed is on enough disks at that moment."""
-    holders = [broker for broker in replicas if broker in copies and copies[broker].holds(offset, entry)]
+def confirmed(key: Key, offset: int, entry: Entry, replicas: list[str], disks: Sequence[Mapping[str, Copy]], needed: int) -> None:
+    """R4, R9: what is committed is on enough disks at that moment. `disks`: those of now, and those taken away since, of which the leader has heard before."""
+    holders = [broker for broker in replicas if any(broker in copies and copies[broker].holds(offset, entry) for copies in disks)]
     demand(len(holders) >= needed, "R9: a record is committed on too few disks", key, offset, entry, holders, needed)
 
 
