@@ -282,3 +282,27 @@ def test_a_subscription_that_crossed_a_new_leadership_reports_nothing(world: Wor
     assert answer.partitions == [0], "what was delivered under the earlier leadership of partition 2 is not among what it presents"
     alone = Subscribe(world.next_id(), "t", "g", partitions=[2], epochs=[0])
     assert refused(world, address, alone).code == "NotLeader"
+
+
+def test_nothing_is_delivered_between_a_subscription_and_its_answer(world: World) -> None:
+    producer, consumer = Producer(world), Consumer(world)
+    producer.send(b"x", b"y", key=b"k")
+    consumer.take()
+    partition = hold_back(world)
+    world.turn((producer.address, producer.batch(b"z", key=b"k")))
+    world.turn((consumer.address, subscribe(world, [0])))
+    assert mail(world, consumer.address, Subscribed) == [], "what else is in the log has to be committed first"
+    assert consumer.pull() == [], "it would not be among what the answer says that it holds"
+    partition.log.agree = lambda durable: durable
+    world.node.context.touch(partition)
+    assert len(mail(world, consumer.address, Subscribed)) == 1
+    assert consumer.take().values == [b"x", b"y", b"z"]
+
+
+def test_who_comes_over_another_connection_gets_nothing_before_it_has_subscribed_anew(world: World) -> None:
+    producer, consumer = Producer(world), Consumer(world)
+    producer.send(b"x")
+    consumer.address = world.connect("c", epoch=9, timeout=300.0)
+    assert consumer.pull() == []
+    world.ask(consumer.address, subscribe(world, [0]), Subscribed)
+    assert consumer.values() == [b"x"]

@@ -163,7 +163,7 @@ def test_a_key_goes_to_another_consumer_only_after_the_commit() -> None:
     node.receive(second.address, Pull(1, 10, 1 << 20))
     gate = queue_of(world).gates.get(b"k")
     assert gate is not None and gate.held == 1, "settled, and not committed"
-    assert node.consumers.serve() is False
+    assert node.serving.serve() is False
     assert not any(isinstance(command, Delivery) for _, command in node.take_output().sends)
     world.finish()
     assert second.values() == [b"2"]

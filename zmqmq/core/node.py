@@ -32,6 +32,7 @@ from zmqmq.core.overview import Figures, Overview
 from zmqmq.core.partition import Partition
 from zmqmq.core.peer_commands import AskSnapshot, Fetch
 from zmqmq.core.routes import routes
+from zmqmq.core.serving import Serving
 from zmqmq.core.sessions import Session
 from zmqmq.core.tree import Event, Request
 from zmqmq.core.writes import AppendDelayed, AppendMessages, AppendOperation, Reader, Write
@@ -65,11 +66,12 @@ class Node:
         self.context = Context(settings, reader, random)
         self.catalogue = Catalogue(self.context)
         self.consumers = Consumers(self.context, self.catalogue)
+        self.serving = Serving(self.context)
         self.intake = Intake(self.context, self.catalogue)
         self.administration = Administration(self.context, self.catalogue, self.consumers)
         self.housekeeping = Housekeeping(self.context, self.catalogue, self.consumers)
         self.cluster = self._join(membership) if membership is not None else None
-        self.overview = Overview(self.context, self.catalogue, self.consumers, self.cluster)
+        self.overview = Overview(self.context, self.catalogue, self.serving, self.cluster)
         self.greeting = Greeting(self.context, self.consumers, lambda: self.overview.figures.loop_lag)
         self._committing: dict[Partition, None] = {}
         self._copying: dict[Partition, None] = {}
@@ -237,8 +239,8 @@ class Node:
         self.housekeeping.write_down()
         self.housekeeping.delete()
         self._answer()
-        self._unfinished = self.consumers.serve()
-        self.consumers.announce([*committing, *(partition for partition in context.touched if partition not in committing)])
+        self._unfinished = self.serving.serve()
+        self.serving.announce([*committing, *(partition for partition in context.touched if partition not in committing)])
         self.housekeeping.reschedule([*committing, *context.touched])
         context.touched.update((partition, None) for partition in committing if partition.writes)  # applied operations change tables
 

@@ -39,12 +39,12 @@ from zmqmq.core.admin_commands import (
 from zmqmq.core.administration import group_queues
 from zmqmq.core.catalogue import Catalogue, Topic
 from zmqmq.core.cluster_report import role_of
-from zmqmq.core.consumers import Consumers
 from zmqmq.core.context import Context
 from zmqmq.core.explain import explain, verdict
 from zmqmq.core.hub import Hub
 from zmqmq.core.partition import Partition
 from zmqmq.core.queue import Queue
+from zmqmq.core.serving import Serving
 from zmqmq.core.sessions import Session
 from zmqmq.core.writes import DeadRow
 
@@ -66,10 +66,10 @@ class Figures(msgspec.Struct):
 class Overview:
     """Handles requests that only ask."""
 
-    def __init__(self, context: Context, catalogue: Catalogue, consumers: Consumers, cluster: Cluster | None = None) -> None:
+    def __init__(self, context: Context, catalogue: Catalogue, serving: Serving, cluster: Cluster | None = None) -> None:
         self.context = context
         self.catalogue = catalogue
-        self.consumers = consumers
+        self.serving = serving
         self.cluster = cluster
         self.figures = Figures()
 
@@ -206,7 +206,7 @@ class Overview:
             now - session.connected,
             now - session.heard,
             [f"{hub.topic}/{hub.group}" for hub in hubs],
-            self.consumers.held(session),
+            self.serving.held(session),
         )
 
     def brokers(self, session: Session, command: ListBrokers) -> None:

@@ -37,7 +37,7 @@ def _changes(node: Node) -> Routes:
         Describe: node.intake.describe,
         Produce: node.intake.produce,
         Subscribe: node.consumers.subscribe,
-        Pull: node.consumers.pull,
+        Pull: node.serving.pull,
         Settle: node.consumers.settle,
         admin.CreateTopic: node.administration.create_topic,
         admin.AlterTopic: node.administration.alter_topic,
