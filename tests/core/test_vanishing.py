@@ -139,6 +139,18 @@ def test_after_a_restart_what_was_settled_before_is_reported_as_settled() -> Non
     assert (kept.kept, kept.settled) == (lot.offsets[1:], lot.offsets[:1])
 
 
+@pytest.mark.parametrize("key", [None, b"k"])
+def test_after_a_restart_what_had_failed_is_given_to_the_first_who_pulls(key: bytes | None) -> None:
+    world = World()
+    producer, consumer = Producer(world), Consumer(world)
+    producer.send(b"a", key=key)
+    consumer.nack(consumer.take())
+    world.crash()
+    world.pass_time(2.0)
+    consumer.join()
+    assert consumer.values() == [b"a"], "there is no news that would make it pull again"
+
+
 def test_after_a_restart_the_group_waits_for_absent_members_until_their_timeout() -> None:
     world = World()
     producer, absent, present = Producer(world), Consumer(world, "absent", timeout=5.0), Consumer(world, "present")

@@ -141,6 +141,7 @@ class Court:
         member = place.in_sync(place.leader)
         if member is not None and self._disks().get(place.leader) == member.storage:  # else its registration outlives its disk, and it will never open
             complete("R7", "a new leader", copies.get(place.leader), self.truth(key).committed)
+        self.situations["leadership begun"] += 1
         if before is not None and before.leader != place.leader:
             self.situations["leader changed"] += 1
             self.situations["eligible one elected"] += before.in_sync(place.leader) is None

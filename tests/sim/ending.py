@@ -92,9 +92,9 @@ def nobody_is_busy(world: World) -> None:
     """Sleeping is free, once the leaders are where they stay: a window in which one changes says nothing."""
     situations = world.referee.situations
     for _ in range(WINDOWS):
-        changes = situations["leader changed"]
+        changes = situations["leadership begun"]
         trouble = _busy(world)
-        if situations["leader changed"] == changes:
+        if situations["leadership begun"] == changes:
             break
     demand(not trouble, "who is idle is busy", *trouble)
 
@@ -130,9 +130,9 @@ def everybody_leaves(world: World) -> None:
 def _let_it_settle(world: World, seconds: float) -> None:
     """Lets the time pass, and again while leaders change: a new one has to write down and delete first, as the one before it had."""
     for _ in range(WINDOWS):
-        changes = world.referee.situations["leader changed"]
+        changes = world.referee.situations["leadership begun"]
         world.scheduler.run(world.scheduler.now + seconds)
-        if world.referee.situations["leader changed"] == changes:
+        if world.referee.situations["leadership begun"] == changes:
             return
 
 

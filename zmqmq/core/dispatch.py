@@ -39,7 +39,9 @@ class Pull:
         self.committed = committed
         self.wall = wall
         self.unfinished = False
-        """True when reading stopped at SCAN_MAX although there was more: ask again."""
+        """True when there may be more to give although nothing was found yet: ask again."""
+        self.has_revealed = False
+        """Messages that had failed were met on the way; they wait where anybody may find them now, and nobody has been woken for them."""
         self.leave_alone: Callable[[str], bool] = lambda reason: False
         """Told that a message is damaged; True: it will be delivered undamaged elsewhere, and so must all that comes after it."""
         self._is_over = False
@@ -54,6 +56,7 @@ class Pull:
         used = sum(len(row.value) for row in rows)
         if len(rows) < credit and unread and used < max_bytes and not self._is_over:
             fresh = self._read_on(credit - len(rows), max_bytes - used)
+            self.unfinished = self.unfinished or self.has_revealed
             overlap = rows and fresh and rows[-1].offset > fresh[0].offset  # what came back with a consumer may lie ahead of the cursor
             rows = sorted(rows + fresh) if overlap else rows + fresh
         return rows
@@ -253,6 +256,7 @@ class Pull:
         if row.offset in queue.state.settled:
             return False
         if row.offset in queue.state.failures:
+            self.has_revealed = True
             if row.key is None:
                 queue.put_loose(row.offset, self.wall)
             else:

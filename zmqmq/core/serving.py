@@ -75,7 +75,7 @@ class Serving:
             request.leave_alone = partial(self.context.damaged, partition)
             rows = request.rows(share, left)
             unfinished = unfinished or request.unfinished
-            self._after_reading(partition, queue)
+            self._after_reading(partition, queue, request)
             if rows:
                 lease = grant(request, rows, self.context.now)
                 lots.append(lot_of(hub.number, partition, queue, lease.number, rows))
@@ -99,7 +99,9 @@ class Serving:
                     candidates.append((hub, partition, queue))
         return candidates
 
-    def _after_reading(self, partition: Partition, queue: Queue) -> None:
+    def _after_reading(self, partition: Partition, queue: Queue, request: QueuePull) -> None:
+        if request.has_revealed:
+            self.context.touch(partition)  # others may sleep who could have it
         if queue.unread_damage:
             self.context.touch(partition)
             queue.bury_damaged()
