@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.core.acts import Consumer, Producer
+from tests.core.acts import Consumer, Producer, queue_of
 from tests.core.cluster_world import ClusterWorld, Machine
-from zmqmq.core.commands import Refused
+from zmqmq.core.commands import Produced, Refused
 
 CATCH_UP = 10.0
 """Seconds after which all replicas are whole."""
@@ -33,3 +33,24 @@ def test_what_a_full_disk_refuses_is_not_sent_to_followers_either() -> None:
     cluster.pass_time(CATCH_UP)
     assert records(cluster["a"]) == records(cluster["b"]) == records(cluster["c"])
     assert [value for _, _, value, _ in records(leader) if value] == [b"second"], "the first one was consumed"
+
+
+def test_what_was_written_without_a_lease_is_not_taken_back_by_a_disk_that_fills_later() -> None:
+    cluster = ClusterWorld("abc")
+    cluster["a"].topic(cluster["a"].connect("maker"))
+    cluster.pass_time(CATCH_UP)
+    leader = cluster.leader_of()
+    producer, consumer = Producer(leader), Consumer(leader)
+    cluster.ensemble.down()
+    cluster.pass_time(CATCH_UP)
+    leader.turn((producer.address, producer.batch(b"written")))
+    leader.disk.room = 100.0
+    leader.turn((producer.address, producer.batch(b"x" * 1000)))
+    leader.disk.room = 1e9
+    leader.node.set_storage_full(False)
+    cluster.ensemble.up()
+    cluster.pass_time(CATCH_UP)
+    answers = leader.take(producer.address)
+    assert [type(answer).__name__ for answer in answers if isinstance(answer, Produced | Refused)] == ["Refused", "Produced"]
+    assert queue_of(leader).state.lag == 1
+    assert consumer.values() == [b"written"]

@@ -25,7 +25,7 @@ class Replicated(Bench):
 
     def report(self, offset: int) -> int:
         self.reported = offset
-        return self.partition.advance(WALL)
+        return self.partition.persisted(WALL)
 
 
 def test_what_followers_do_not_have_is_neither_confirmed_nor_applied() -> None:

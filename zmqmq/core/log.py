@@ -44,10 +44,14 @@ class Log:
         self.end += count
         return first
 
-    def persisted(self, end: int) -> None:
-        """Everything below `end` is on this broker's disk."""
+    def written(self, end: int) -> None:
+        """Everything below `end` is on this broker's disk; what that means for others is not asked yet."""
         assert self.durable <= end <= self.end, "durable only grows, and not beyond the end"
         self.durable = end
+
+    def persisted(self, end: int) -> None:
+        """Everything below `end` is on this broker's disk, and committed as far as others agree."""
+        self.written(end)
         self.advance()
 
     def advance(self) -> bool:

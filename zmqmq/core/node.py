@@ -223,6 +223,8 @@ class Node:
         if self.cluster is not None:
             self._copying = self.cluster.persisted(self._copying, now)
             if not self.cluster.may_serve(now):
+                for partition in self._committing:
+                    partition.log.written(partition.log.end)  # a later turn that cannot be written must not take it back
                 self.cluster.speak()
                 self._answer()  # what only asks; nothing is confirmed or delivered
                 return

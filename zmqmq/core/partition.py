@@ -280,10 +280,6 @@ class Partition:
         for queue in self.queues.values():
             queue.forget_moved_letters()
 
-    def advance(self, wall: float) -> int:
-        """Other replicas have reported. Returns how many things became deliverable."""
-        return self._settle(wall) if self.log.advance() and not self.closed else 0
-
     def _settle(self, wall: float) -> int:
         """Confirms, applies and opens gates as far as the log is committed."""
         committed = self.log.committed
