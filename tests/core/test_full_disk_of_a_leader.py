@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from tests.core.acts import Consumer, Producer, queue_of
 from tests.core.cluster_world import ClusterWorld, Machine
+from zmqmq.core.admin_commands import CreateTopic
 from zmqmq.core.commands import Produced, Refused
+from zmqmq.core.writes import Write
+from zmqmq.errors import StorageFull
 
 CATCH_UP = 10.0
 """Seconds after which all replicas are whole."""
+GIVES_UP = 60.0
+"""Seconds after which a leader that gets nothing committed lets another one try."""
 
 
 def records(machine: Machine) -> list[tuple[int, int, bytes, bytes]]:
     (log,) = machine.disk.logs.values()
     return [(offset, record.epoch, record.value, record.text) for offset, record in sorted(log.records.items())]
+
+
+def stuff(machine: Machine) -> Callable[[], None]:
+    """From now on not even operations fit on its disk, until what this gives is called."""
+    commit, is_stuffed = machine.storage.commit, True
+
+    def refuse(writes: Sequence[Write]) -> None:
+        if writes and is_stuffed:
+            raise StorageFull("nothing fits")
+        commit(writes)
+
+    def has_room() -> None:
+        nonlocal is_stuffed
+        is_stuffed = False
+
+    machine.storage.commit = refuse
+    return has_room
 
 
 def test_what_a_full_disk_refuses_is_not_sent_to_followers_either() -> None:
@@ -54,3 +78,25 @@ def test_what_was_written_without_a_lease_is_not_taken_back_by_a_disk_that_fills
     assert [type(answer).__name__ for answer in answers if isinstance(answer, Produced | Refused)] == ["Refused", "Produced"]
     assert queue_of(leader).state.lag == 1
     assert consumer.values() == [b"written"]
+
+
+def test_a_leader_that_gives_up_before_it_could_even_begin_its_log_begins_it_when_there_is_room() -> None:
+    cluster = ClusterWorld("abc")
+    full, others = cluster["a"], [cluster["b"], cluster["c"]]
+    has_room = stuff(full)
+    address = others[0].connect("maker", timeout=300.0)
+    others[0].turn((address, CreateTopic(others[0].next_id(), "t", 3, 3, {})))
+    for other in others:
+        other.die()
+    cluster.pass_time(1.0)
+    for other in others:
+        other.start()
+    cluster.pass_time(GIVES_UP)
+    assert not full.disk.logs, "nothing fits"
+    has_room()
+    full.node.set_storage_full(False)
+    cluster.pass_time(CATCH_UP)
+    leaders = [cluster.leader_of(partition=number) for number in range(3)]
+    assert len(full.disk.logs) == 3
+    for number, leader in enumerate(leaders):
+        Producer(leader, f"p{number}", number=number + 1).send(b"x", partition=number)

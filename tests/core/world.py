@@ -30,6 +30,7 @@ from zmqmq.core.commands import (
 from zmqmq.core.context import NodeSettings
 from zmqmq.core.model import TopicSettings
 from zmqmq.core.node import Node, Output
+from zmqmq.core.writes import Write
 from zmqmq.errors import StorageFull
 from zmqmq.wire import decode_answer, decode_request, encode
 
@@ -93,15 +94,28 @@ class World:
 
     def finish(self) -> None:
         """The second half of a turn: persist, then send; on a full disk as the loop does it."""
+        if self._persist():
+            self.node.persisted(self.now)
+        self._post(self.node.take_output())
+
+    def _persist(self) -> bool:
         writes = self.node.take_writes()
+        if self._commit(writes):
+            return True
+        self.node.set_storage_full(True)
+        self.storage.free_ballast()
+        writes = self.node.drop_appends(writes)
+        if not self._commit(writes):
+            self.node.carry(writes)
+            return False
+        return True
+
+    def _commit(self, writes: list[Write]) -> bool:
         try:
             self.storage.commit(writes)
         except StorageFull:
-            self.node.set_storage_full(True)
-            self.storage.free_ballast()
-            self.storage.commit(self.node.drop_appends(writes))
-        self.node.persisted(self.now)
-        self._post(self.node.take_output())
+            return False
+        return True
 
     def _post(self, output: Output) -> None:
         for address, command in output.sends:

@@ -39,6 +39,8 @@ from zmqmq.core.writes import AppendDelayed, AppendMessages, AppendOperation, Re
 from zmqmq.errors import ClusterMismatch, StorageFull, ZmqmqError
 
 Handler = Callable[[Session, Any], None]
+RETRY_INTERVAL = 0.05
+"""Seconds until a turn that could not be written at all is tried again, if nothing else happens."""
 
 
 class Output(NamedTuple):
@@ -76,6 +78,7 @@ class Node:
         self._committing: dict[Partition, None] = {}
         self._copying: dict[Partition, None] = {}
         self._carried: list[Write] = []
+        self._retry_at = 0.0
         self._unfinished = False
         self._handlers = routes(self)
 
@@ -198,6 +201,7 @@ class Node:
     def carry(self, writes: list[Write]) -> None:
         """Not even these could be written: they come first in the next turn."""
         self._carried = writes
+        self._retry_at = self.context.now + RETRY_INTERVAL
 
     @property
     def is_carrying(self) -> bool:
@@ -286,6 +290,8 @@ class Node:
         """Monotonic time of the next turn at the latest."""
         context = self.context
         serves = self.cluster is None or self.cluster.may_serve(context.now)
+        if self._carried:
+            return self._retry_at  # what is due waits for it
         if context.after_turn or context.writes or context.touched or (self._unfinished and serves):
             return context.now
         deadline = self.housekeeping.deadline()

@@ -89,8 +89,7 @@ class Roles:
     def make(self, record: TopicRecord, number: int) -> Replica:
         """A replica of a partition that was not here before."""
         log_id = self.catalogue.next_id()
-        state = LogState(log_id, record.topic_id, number, 0, 0, 0, 0, 0, 0, 0, (), (), (), ())
-        replica = self._put(Replica(self._partition(record, state, 0), 0))
+        replica = self._put(Replica(self._partition(record, _nothing(log_id, record, number), 0), 0))
         replica.write(PutTopic(record))
         replica.write(CreateLog(log_id, record.topic_id, record.name, number))
         self.touch(replica)
@@ -109,10 +108,9 @@ class Roles:
         """This broker holds the partition no more: its records go."""
         replica = self._replicas.pop(key, None)
         if replica is not None:
-            self._end(replica)
             self._by_log.pop(replica.log_id, None)
-            self.closed.add(replica.log_id)
-            self.context.writes.append(DropLog(replica.log_id))
+            self._end(replica)
+            self._delete(replica.log_id)
 
     # --- learning --------------------------------------------------------------------------------------------------
 
@@ -146,26 +144,44 @@ class Roles:
         self.context.touched.pop(replica.partition, None)
         self.copies.pop(replica.partition, None)
         if replica.log_id in self._by_log:
-            state = self.context.reader.log(replica.log_id)
+            state = self._stored(replica.log_id)
+            if state is None:  # not even its beginning could be written yet
+                self._begin(replica)
+                return
             replica.renew(self._partition(replica.topic, state, replica.partition.log.committed))
             replica.unapplied.restart(replica.partition.log.end)
             replica.absorbed = state.applied
 
+    def _stored(self, log_id: int) -> LogState | None:
+        """What the disk says of a log; None if it does not know it."""
+        try:
+            return self.context.reader.log(log_id)
+        except KeyError:
+            return None
+
     # --- becoming a copy -------------------------------------------------------------------------------------------
+
+    def _delete(self, log_id: int) -> None:
+        """The log goes, and whatever of it is not on disk yet."""
+        self.closed.add(log_id)
+        if self._stored(log_id) is not None:
+            self.context.writes.append(DropLog(log_id))
 
     def _empty(self, replica: Replica) -> None:
         """Begins from nothing, under a new log number."""
-        self._by_log.pop(replica.log_id)
         self.copies.pop(replica.partition, None)
-        self.closed.add(replica.log_id)
-        self.context.writes.append(DropLog(replica.log_id))
+        self._delete(replica.log_id)
+        self._begin(replica)
+
+    def _begin(self, replica: Replica) -> None:
+        self._by_log.pop(replica.log_id)
         log_id = self.catalogue.next_id()
         record, number = replica.topic, replica.partition.number
-        state = LogState(log_id, record.topic_id, number, 0, 0, 0, 0, 0, 0, 0, (), (), (), ())
-        replica.renew(self._partition(record, state, 0))
+        replica.renew(self._partition(record, _nothing(log_id, record, number), 0))
         replica.absorbed = 0
         replica.unapplied.restart(0)
         self._by_log[log_id] = replica
+        replica.write(PutTopic(record))
         replica.write(CreateLog(log_id, record.topic_id, record.name, number))
         replica.write(PutPromise(log_id, replica.promised))
         self.touch(replica)
@@ -254,3 +270,8 @@ class Roles:
         replica.partition.activate(self.context.now, self.context.wall)
         self.catalogue.adopt(replica.topic, replica.partition)
         self.context.note("leads", topic=replica.topic.name, partition=replica.partition.number, epoch=replica.epoch)
+
+
+def _nothing(log_id: int, record: TopicRecord, number: int) -> LogState:
+    """A log that has just begun."""
+    return LogState(log_id, record.topic_id, number, 0, 0, 0, 0, 0, 0, 0, (), (), (), ())
