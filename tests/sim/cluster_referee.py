@@ -124,7 +124,7 @@ class ClusterReferee(Referee):
             partition = replica.partition
             truth = self._mesh.court.truth(replica.key)
             waits = partition in broker.node._committing  # for the lease: nothing of it has taken effect yet
-            if waits or replica.role is not Role.LEADER or partition.log.committed != truth.end or _is_between(partition):
+            if waits or replica.role is not Role.LEADER or partition.log.committed < truth.end or _is_between(partition):
                 continue
             _, log = self.history.log(replica.topic.name, partition.number)
             for name, queue in partition.queues.items():

@@ -174,11 +174,13 @@ class Court:
         demand(mine is not None, "R9: a leader without a copy", broker, key)
         assert mine is not None
         fresh = {offset: mine.entries[offset] for offset in sorted(mine.entries) if truth.end <= offset < upto}
+        if not fresh:
+            return  # a full disk took back what had these offsets; nobody was told of them, and the next leader may give them anew
         replicas = truth.place.replicas if truth.place is not None else [broker]
         lost = {broker: copy for broker, shelf in self.shelves.items() if (copy := shelf.lost.get(key)) is not None}
         for offset, entry in fresh.items():
             confirmed(key, offset, entry, replicas, [copies, lost], self.needed(key))
-        since, truth.end = truth.end, upto
+        since, truth.end = truth.end, max(fresh) + 1
         truth.committed.update(fresh)
         self._given_up(truth, fresh.values())
         if truth.place is not None:
