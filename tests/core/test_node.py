@@ -214,22 +214,26 @@ def test_consuming_goes_on_while_the_disk_is_full() -> None:
     assert lag(world, producer.address).lag == 0
 
 
-def test_offsets_lost_to_a_full_disk_leave_a_gap_and_nothing_else() -> None:
+@pytest.mark.parametrize("is_followed", [True, False])
+def test_offsets_lost_to_a_full_disk_are_given_anew_unless_an_operation_follows_them(is_followed: bool) -> None:
     world = World()
     producer, consumer = Producer(world), Consumer(world)
-    first = producer.send(b"a")
+    first = producer.send(b"a", b"b")
+    lot = consumer.take()
     fill(world)
-    batch = producer.batch(b"b", b"c")
-    refused(world, producer.address, batch)
+    batch = producer.batch(b"c", b"d")
+    world.turn((producer.address, batch), *([(consumer.address, world.settle(lot, "ack", [first]))] if is_followed else []))
+    assert [answer.code for answer in world.take(producer.address) if isinstance(answer, Refused)] == ["StorageFull"]
+    end = partition_of(world).log.end
     world.disk.room = float("inf")
     world.node.set_storage_full(False)
-    later = world.ask(producer.address, batch, Produced).offset
-    assert later > first + 1
+    assert end == (first + 5 if is_followed else first + 2), "two messages and an operation, or nothing"
+    assert world.ask(producer.address, batch, Produced).offset == end
     world.crash()
     producer.connect()
     consumer.join()
-    assert consumer.drain() == [b"a", b"b", b"c"]
-    assert (partition_of(world).messages, lag(world, producer.address).lag) == (3, 0)
+    assert consumer.drain() == ([b"b", b"c", b"d"] if is_followed else [b"a", b"b", b"c", b"d"])
+    assert lag(world, producer.address).lag == 0
 
 
 # --- A snapshot and a restart equal a replay -----------------------------------------------------------------------

@@ -83,12 +83,22 @@ def test_a_full_disk_takes_back_only_what_is_not_on_it() -> None:
     bench.partition.drop_appends(StorageFull("full"))
     bench.end_turn()
     assert [error.code for error in bench.refused] == ["StorageFull"]
-    bench.report(3)
+    bench.report(2)
     assert bench.confirmed == [(1, WALL)] and bench.partition.pending.size == 0
     bench.produce(b"b", sequence=1)
     bench.end_turn()
-    bench.report(4)
-    assert bench.confirmed[1:] == [(3, WALL)]
+    bench.report(3)
+    assert bench.confirmed[1:] == [(2, WALL)], "its offset is given anew"
+
+
+def test_who_waits_for_a_turn_that_was_taken_back_does_not_wait_for_ever() -> None:
+    bench = Replicated()
+    called: list[str] = []
+    bench.produce(b"a")
+    bench.partition.after_commit(lambda: called.append("over"), lambda error: called.append(error.code))
+    bench.partition.drop_appends(StorageFull("full"))
+    bench.end_turn()
+    assert called == ["over"]
 
 
 def test_a_repeat_is_answered_when_the_first_is_committed() -> None:

@@ -56,15 +56,15 @@ class Agreements:
         """Hand-overs that are out, and the epoch that they end."""
         self._alone: dict[Key, float] = {}
         self._patience: dict[Key, float] = {}
-        self._unknown: dict[Key, Callable[[], None]] = {}
-        """What nobody could tell yet, with what to do then."""
+        self._unknown: dict[Key, list[Callable[[], None]]] = {}
+        """What nobody could tell yet, with what to do then: a write of an earlier leadership may be among it."""
 
     # --- the in-sync set -------------------------------------------------------------------------------------------
 
     def review(self, replica: Replica, view: ClusterView) -> None:
         """Proposes another in-sync set if it is time for one."""
         leader, now = replica.leader, self.context.now
-        if leader is None or replica.role is Role.RELEASING or leader.pending is not None or not view.is_fresh:
+        if leader is None or replica.role is Role.RELEASING or self._is_out(replica) or not view.is_fresh:
             return
         behind = set(leader.behind(now, self.heard))
         lives = [life for broker in replica.place.replicas if (life := view.lives(broker)) is not None]
@@ -88,7 +88,7 @@ class Agreements:
                 self._void(replica, epoch, nonce)
                 self.mirror.reread(replica.key)
             else:
-                self._find_out(replica.key, lambda: self._void(replica, epoch, nonce))
+                self._find_out(replica.key, [lambda: self._void(replica, epoch, nonce)])
 
         self.outlet.ask(Change([*checks, Put(place_path(*replica.key), encode(place), replica.version)]), answered)
         self.context.note("in sync", topic=replica.topic.name, partition=replica.key[1], members=",".join(member.broker for member in place.isr))
@@ -99,27 +99,27 @@ class Agreements:
             replica.leader.refused(nonce)
             self.touch(replica)
 
-    def _find_out(self, key: Key, then: Callable[[], None]) -> None:
+    def _find_out(self, key: Key, then: list[Callable[[], None]]) -> None:
         """The answer got lost: reads the record again, after a Sync in the same session, which comes after whatever became of the write. If it succeeded, a
-        newer version is learned; `then` is called in either case."""
-        self._unknown.pop(key, None)
+        newer version is learned; all of `then` are called in either case."""
 
         def read(answer: Answer) -> None:
             place = decode(place_path(*key), answer.data, Place) if isinstance(answer, Node) else None
             if isinstance(answer, Node) and isinstance(place, Place):
                 self._agreed(key, place, answer.version)
-                then()
-            elif isinstance(answer, Missing):
-                then()
-            else:
-                self._unknown[key] = then
+            elif not isinstance(answer, Missing):
+                self._unknown.setdefault(key, []).extend(then)
+                return
+            for call in then:
+                call()
 
         self.outlet.ask(Sync(), _nothing)
         self.outlet.ask(Read(place_path(*key)), read)
 
     def retry(self) -> None:
         """Asks again what could not be found out."""
-        for key, then in list(self._unknown.items()):
+        unknown, self._unknown = self._unknown, {}
+        for key, then in unknown.items():
             self._find_out(key, then)
 
     def forget(self) -> None:
@@ -203,7 +203,7 @@ class Agreements:
             if isinstance(answer, Changed):
                 self._agreed(key, place, answer.versions[-1])
                 return
-            self._find_out(key, lambda: self._failed(replica, epoch))
+            self._find_out(key, [lambda: self._failed(replica, epoch)])
 
         self.outlet.ask(Change([*checks, Put(place_path(*key), encode(place), replica.version)]), answered)
 

@@ -44,6 +44,11 @@ class Log:
         self.end += count
         return first
 
+    def take_back(self, end: int) -> None:
+        """Offsets from `end` on, which are not on disk, were given in vain."""
+        assert self.durable <= end <= self.end, "what is on disk stays"
+        self.end = end
+
     def written(self, end: int) -> None:
         """Everything below `end` is on this broker's disk; what that means for others is not asked yet."""
         assert self.durable <= end <= self.end, "durable only grows, and not beyond the end"

@@ -254,7 +254,8 @@ class Partition:
     def drop_appends(self, error: ZmqmqError) -> set[int]:
         """The turn's messages cannot be stored; its operations will be, except those whose offsets this returns.
 
-        The offsets that were given out stay empty. What is on disk already goes on waiting for its commit."""
+        Offsets that were given out stay empty before an operation, and are given anew at the end: an empty end would count as committed, and the next
+        leader would not know of it. What is on disk already goes on waiting for its commit."""
         for batch in self.pending.drop_batches(self.log.durable):
             if batch.producer:
                 self.producers.undo(batch.producer, batch.before)
@@ -265,6 +266,7 @@ class Partition:
             self.maturing.difference_update(operation.offsets)
         if matured:
             self.next_due = float("-inf")  # ask storage again when it is due
+        self.log.take_back(self.pending.end(self.log.durable))
         return {offset for offset, _ in matured}
 
     def persisted(self, wall: float) -> int:

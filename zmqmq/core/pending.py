@@ -133,6 +133,12 @@ class Pending:
         self._operations = deque(entry for entry in self._operations if entry.offset not in gone)
         return dropped
 
+    def end(self, durable: int) -> int:
+        """Where the log ends when what was taken back leaves no empty offsets at its end; nobody waits for more than that."""
+        end = max(durable, self._operations[-1].offset + 1) if self._operations else durable
+        self._waiters = deque(waiter._replace(end=min(waiter.end, end)) for waiter in self._waiters)
+        return end
+
     def take_waiters(self) -> list[Waiter]:
         """Takes all who wait."""
         waiters, self._waiters = list(self._waiters), deque()
