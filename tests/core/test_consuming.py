@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import count
 from typing import TypeVar
 
+import pytest
+
 from zmqmq.core.buffer import FIRST_CREDIT
 from zmqmq.core.checksum import checksums
 from zmqmq.core.commands import (
@@ -66,9 +68,9 @@ class Script:
         (pull,) = self.step(Pull)
         return pull
 
-    def deliver(self, offsets: list[int], keys: list[bytes | None] | None = None, lease: int = 1, turn: int | None = None) -> None:
+    def deliver(self, offsets: list[int], keys: list[bytes | None] | None = None, lease: int = 1, turn: int | None = None, epoch: int = 1) -> None:
         values = [b"v%d" % offset for offset in offsets]
-        lot = Lot(QUEUE, 0, 1, lease, offsets, [0.0] * len(offsets), values, checksums(values, keys), keys, None, None)
+        lot = Lot(QUEUE, 0, epoch, lease, offsets, [0.0] * len(offsets), values, checksums(values, keys), keys, None, None)
         self.consuming.hear(BROKER, Delivery(self.consuming._pullers[BROKER].turn if turn is None else turn, [lot]), self.now)
 
     def taken(self, limit: int = 100) -> list[int]:
@@ -265,6 +267,31 @@ def test_a_redelivery_shows_that_the_return_was_seen() -> None:
     script.step(Settle)
     script.deliver([1, 5], [b"a", b"a"], lease=2, turn=0)
     assert script.taken() == [1, 5]
+
+
+@pytest.mark.parametrize("key", [None, b"a"])
+def test_what_was_returned_and_delivered_again_is_presented_once(key: bytes | None) -> None:
+    script = delivered(1, 2, keys=[key, b"b"])
+    script.taken()
+    held, index = script.held(1)
+    script.consuming.settle(held, [index], "release", None, "")
+    (settle,) = script.step(Settle)
+    script.deliver([1, 5], [key, key], lease=2, turn=0)
+    script.open()
+    subscribe = script.subscribe(KeptLease(0, 1, 1, 2, 55, [2], []), KeptLease(0, 1, 2, 2, 56, [1, 5], []))
+    assert [(lease.lease, lease.offsets) for lease in subscribe.held] == [(1, [2]), (2, [1, 5])]
+    assert script.step(Settle) == [], "it has been returned"
+    assert script.taken() == [1, 5]
+
+
+def test_a_delivery_of_an_earlier_leadership_shows_nothing_of_a_return() -> None:
+    script = delivered(1, keys=[b"a"])
+    script.taken()
+    held, index = script.held(1)
+    script.consuming.settle(held, [index], "release", None, "")
+    script.deliver([1], [b"a"], lease=9, turn=0, epoch=0)
+    script.deliver([2], [b"a"], lease=2, turn=0)
+    assert script.taken() == [], "the second one crossed the return, too"
 
 
 def test_a_new_session_presents_what_is_held_and_acks_go_again_under_the_new_lease() -> None:

@@ -13,7 +13,7 @@ from tests.sim import cluster_mutations, mutations
 from tests.sim.run import run
 from tests.sim.test_sim import ROOT
 
-GROUPS = 10
+GROUPS = 40
 SEEDS_PER_GROUP = 5
 SITUATIONS = [
     "buried",

@@ -14,8 +14,8 @@ from tests.sim import mutations
 from tests.sim.run import run
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-GROUPS = 10
-SEEDS_PER_GROUP = 8
+GROUPS = 20
+SEEDS_PER_GROUP = 10
 SITUATIONS = [
     "OutcomeUnknown",
     "StorageFull",

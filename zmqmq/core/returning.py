@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from zmqmq.core.commands import Lot
-from zmqmq.core.held import LOST, SETTLING, Held, Holder
+from zmqmq.core.held import LOST, SETTLED, SETTLING, Held, Holder
 from zmqmq.core.settling import Verdict, forget_done
 
 
@@ -21,17 +21,23 @@ class Returning:
 
     def add(self, verdict: Verdict) -> None:
         """Messages go back: the later ones of their keys are not ours any more."""
+        self._verdicts.append(verdict)
         if verdict.held.keys is None:
             return
-        self._verdicts.append(verdict)
         for other in list(verdict.held.subscription.held.values()):
             _take_back(verdict, other)
 
     def arriving(self, lots: Iterable[tuple[Holder, Lot]]) -> None:
-        """Before a delivery is looked at: a broker that delivers a returned message again has seen its return."""
-        if self._verdicts:
-            lots = list(lots)
-            self._verdicts = [verdict for verdict in self._verdicts if _is_open(verdict) and not any(_repeats(*lot, verdict) for lot in lots)]
+        """Before a delivery is looked at: a broker that delivers a returned message again has seen its return. It is ours under the new lease alone,
+        even if the answer to the return never comes."""
+        if not self._verdicts:
+            return
+        lots = list(lots)
+        seen = [verdict for verdict in self._verdicts if any(_repeats(*lot, verdict) for lot in lots)]
+        for verdict in seen:
+            verdict.held.end(verdict.indices, SETTLED)
+        forget_done(verdict.held for verdict in seen)
+        self._verdicts = [verdict for verdict in self._verdicts if _is_open(verdict)]
 
     def arrived(self, held: Held) -> None:
         """A lease that was sent before the broker saw the returns: what they concern is lost already."""
@@ -45,7 +51,8 @@ def _is_open(verdict: Verdict) -> bool:
 
 def _repeats(holder: Holder, lot: Lot, verdict: Verdict) -> bool:
     held = verdict.held
-    if holder is not held.subscription or lot.partition != held.partition:
+    is_newer = (lot.epoch, lot.lease) > (held.epoch, held.lease)
+    if holder is not held.subscription or lot.partition != held.partition or not is_newer:
         return False
     return not {held.offsets[index] for index in verdict.indices}.isdisjoint(lot.offsets)
 
