@@ -178,7 +178,7 @@ class ClusterDesk:
         entry = self.cluster.view.topics.get(name)
         if entry is None:
             check_name("topic", name)
-            raise UnknownTopic(f"there is no topic {name!r}", hint="see `zmqmq topics list`", topic=name)
+            raise UnknownTopic(f"there is no topic {name!r}", hint="`zmqmq topics` lists them", topic=name)
         return entry.record
 
     def add_partitions(self, session: Session, command: cluster_admin.AddPartitions) -> None:

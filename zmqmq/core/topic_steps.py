@@ -34,7 +34,7 @@ def known_topic(view: ClusterView, name: str) -> TopicEntry:
     """The topic; raises UnknownTopic."""
     entry = view.topics.get(name)
     if entry is None:
-        raise UnknownTopic(f"there is no topic {name!r}", hint="see `zmqmq topics list`", topic=name)
+        raise UnknownTopic(f"there is no topic {name!r}", hint="`zmqmq topics` lists them", topic=name)
     return entry
 
 
