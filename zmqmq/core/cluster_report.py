@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from zmqmq.core.admin_commands import BrokerList, BrokerSummary
 from zmqmq.core.cluster_commands import AskCluster, ClusterReport, MemberSummary, PlaceSummary
@@ -12,6 +12,7 @@ from zmqmq.core.places import Place, needed_of
 
 if TYPE_CHECKING:
     from zmqmq.core.cluster import Cluster
+    from zmqmq.core.replica import Replica
 
 LEADER, MEMBER = "cluster leader", "member"
 
@@ -87,6 +88,45 @@ def _members(view: ClusterView) -> list[MemberSummary]:
     return members
 
 
+class ReplicationFigures(NamedTuple):
+    """What a dashboard should show of a broker's part in its cluster."""
+
+    serves: int
+    """1 while it is in touch with the cluster, and so may confirm and deliver."""
+    is_leader: int
+    """1 at the cluster leader."""
+    led: int
+    """Partitions that it leads."""
+    under_replicated: int
+    """Of these, with fewer replicas in sync than there should be."""
+    refusing: int
+    """Of these, with fewer than min_in_sync: their messages are refused."""
+    lag: int
+    """Records that the furthest of their followers is behind."""
+    offline: int
+    """Partitions of the whole cluster that nobody leads, as far as it knows."""
+
+
+def figures_of(cluster: Cluster) -> ReplicationFigures:
+    """The figures of this broker."""
+    view, context = cluster.view, cluster.context
+    me = context.settings.broker_id
+    leading = [replica for replica in cluster.roles if replica.leader is not None and replica.leads]
+    short = [replica for replica in leading if len(replica.place.isr) < len(replica.place.replicas)]
+    refusing = sum(len(replica.place.isr) < replica.needed for replica in short)
+    lags = [lag for replica in leading for lag in _lags(replica).values()]
+    offline = sum(entry.place.leader not in view.brokers for entry in view.places.values())
+    is_leader = int(role_of(view, me) == LEADER)
+    return ReplicationFigures(int(cluster.may_serve(context.now)), is_leader, len(leading), len(short), refusing, max(lags, default=0), offline)
+
+
+def _lags(replica: Replica) -> dict[str, int]:
+    """Records that each follower is behind its leader."""
+    assert replica.leader is not None, "followers do not know"
+    offsets = {broker: progress.offset for broker, progress in replica.leader.followers.items()}
+    return {broker: replica.partition.log.durable - offsets.get(broker, 0) for broker in replica.place.replicas if broker != replica.place.leader}
+
+
 def _place(cluster: Cluster, topic: TopicRecord, number: int, place: Place) -> PlaceSummary:
     replica = cluster.roles.get((topic.topic_id, number))
     end = committed = -1
@@ -94,8 +134,7 @@ def _place(cluster: Cluster, topic: TopicRecord, number: int, place: Place) -> P
     if replica is not None and replica.leader is not None and replica.epoch == place.epoch:
         log = replica.partition.log
         end, committed = log.end, log.committed
-        offsets = {broker: progress.offset for broker, progress in replica.leader.followers.items()}
-        lag = {broker: log.durable - offsets.get(broker, 0) for broker in place.replicas if broker != place.leader}
+        lag = _lags(replica)
     leader = place.leader if place.leader in cluster.view.brokers else ""
     names = [member.broker for member in place.isr]
     eligible = [member.broker for member in place.elr]

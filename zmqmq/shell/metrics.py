@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from zmqmq.config import MetricsConfig
+from zmqmq.core.cluster_report import ReplicationFigures, figures_of
 from zmqmq.core.node import Node
 from zmqmq.core.overview import Figures
 from zmqmq.errors import ConfigError
@@ -45,6 +46,7 @@ class Picture(NamedTuple):
     storage_full: bool
     topics: Sequence[TopicFigures]
     groups: Sequence[TopicFigures]
+    cluster: ReplicationFigures | None
 
 
 def picture(node: Node) -> Picture:
@@ -62,7 +64,8 @@ def picture(node: Node) -> Picture:
     counters = context.counters
     figures = node.overview.figures
     sessions = len(context.sessions)
-    return Picture(figures, counters.accepted, counters.delivered, counters.settled, sessions, context.storage_full, topics, groups)
+    cluster = figures_of(node.cluster) if node.cluster is not None else None
+    return Picture(figures, counters.accepted, counters.delivered, counters.settled, sessions, context.storage_full, topics, groups, cluster)
 
 
 class Metrics(Collector):
@@ -98,6 +101,8 @@ class Metrics(Collector):
             ("zmqmq_loop_lag_seconds", "longest turn lately", latest.figures.loop_lag),
         ):
             yield GaugeMetricFamily(name, text, value=size)
+        if latest.cluster is not None:
+            yield from _replication(latest.cluster)
         yield from _families("topic", latest.topics, ("messages", "size"))
         yield from _families("group", latest.groups, ("lag", "held", "dead"))
 
@@ -105,6 +110,19 @@ class Metrics(Collector):
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(timeout=5)
+
+
+def _replication(figures: ReplicationFigures) -> Iterator[Metric]:
+    for name, text, value in (
+        ("zmqmq_cluster_connected", "1 while the broker is in touch with its cluster and may confirm and deliver", figures.serves),
+        ("zmqmq_cluster_leader", "1 at the cluster leader", figures.is_leader),
+        ("zmqmq_partitions_led", "partitions that this broker leads", figures.led),
+        ("zmqmq_partitions_under_replicated", "partitions led here with fewer replicas in sync than there should be", figures.under_replicated),
+        ("zmqmq_partitions_below_min_in_sync", "partitions led here whose messages are refused for want of replicas", figures.refusing),
+        ("zmqmq_partitions_offline", "partitions of the cluster that nobody leads, as far as this broker knows", figures.offline),
+        ("zmqmq_replication_lag", "records that the furthest follower is behind, of the partitions led here", figures.lag),
+    ):
+        yield GaugeMetricFamily(name, text, value=value)
 
 
 def _families(kind: str, rows: Sequence[TopicFigures], fields: Sequence[str]) -> Iterator[Metric]:
