@@ -177,7 +177,8 @@ def any_refusal_is_taken() -> list[Patch]:
         self.pending = None
 
     def void(self: Agreements, key: Any, then: Any) -> None:
-        then()
+        for call in then:
+            call()
 
     return [(Leader, "refused", lax), (Agreements, "_find_out", void)]
 
