@@ -9,7 +9,7 @@ from tests.core.cluster_world import ClusterWorld, Machine
 from zmqmq.core import admin_commands as admin
 from zmqmq.core import cluster_commands as cluster_admin
 from zmqmq.core.cluster_commands import ClusterReport
-from zmqmq.core.cluster_report import LEADER, MEMBER
+from zmqmq.core.cluster_report import LEADER, MEMBER, figures_of
 from zmqmq.core.commands import Described
 
 
@@ -72,6 +72,19 @@ def test_a_dead_broker_is_still_named_as_long_as_it_holds_something(cluster: Clu
         (member,) = [member for member in ask(machine).members if member.broker_id == dead.name]
         assert (member.live, member.leads, member.replicas, member.in_sync, member.endpoint) == (False, 0, 3, 0, "")
         assert all(place.leader != dead.name and dead.name not in place.in_sync for place in ask(machine).places)
+
+
+def test_a_broker_that_was_started_again_neither_leads_nor_is_in_sync_before_it_is_appointed_anew(cluster: ClusterWorld) -> None:
+    back = next(machine for machine in cluster.living if machine is not cluster.leader)
+    for machine in cluster.living:
+        machine.die()
+    back.start()
+    cluster.pass_time(0.5)
+    report = ask(back)
+    assert [(member.live, member.leads, member.in_sync) for member in report.members if member.broker_id == back.name] == [(True, 0, 0)]
+    (place,) = [place for place in report.places if place.replicas[0] == back.name]
+    assert (place.leader, back.name in place.in_sync, place.epoch) == ("", False, 1)
+    assert figures_of(back.cluster).offline == 1
 
 
 def test_a_partition_that_nobody_leads_is_told_so(cluster: ClusterWorld) -> None:

@@ -138,9 +138,23 @@ def test_a_move_ends_when_all_that_come_are_in_sync_and_the_leader_stays() -> No
 def test_a_move_with_a_new_goal_still_waits_for_those_that_come() -> None:
     place = begin_move(begin_move(a_place("abc"), ["d", "b", "c"]), ["d", "b", "e"])
     assert (sorted(place.adding), sorted(place.removing)) == (["d", "e"], ["a", "c"])
+
+
+def test_who_was_to_come_and_is_not_wanted_any_more_goes_at_once_and_counts_for_nothing() -> None:
+    moving = begin_move(a_place("a"), ["b"])
+    other = begin_move(moving, ["c"])
+    assert (other.replicas, other.adding, other.removing) == (["c", "a"], ["c"], ["a"])
+    assert needed_of(moving, 0) == needed_of(other, 0) == 1
+    assert other.epoch == moving.epoch + 1, "what the leader remembers of it is void, should it come back"
     back = begin_move(begin_move(a_place("abc"), ["d", "b", "c"]), ["a", "b", "c"])
-    assert (back.adding, back.removing) == ([], ["d"])
-    assert end_move(back, 2).replicas == ["a", "b", "c"]
+    assert (back.replicas, back.adding, back.removing) == (["a", "b", "c"], [], [])
+
+
+def test_who_has_come_and_is_not_wanted_any_more_goes_when_the_others_have_caught_up() -> None:
+    moving = begin_move(a_place("a"), ["b"])
+    both = with_in_sync(moving, [a_member("a"), a_member("b")], 1)
+    other = begin_move(both, ["c"])
+    assert (other.replicas, other.adding, other.removing, other.epoch) == (["c", "b", "a"], ["c"], ["b", "a"], both.epoch)
 
 
 @given(places(), lives_of())
@@ -178,8 +192,9 @@ def test_no_complete_replica_is_forgotten_while_too_few_are_in_sync(case: tuple[
 def test_a_move_changes_nothing_but_its_goal_until_it_ends(case: tuple[Place, int], goal: list[str]) -> None:
     place, needed = case
     moving = begin_move(place, goal)
-    assert (moving.isr, moving.elr, moving.leader, moving.epoch) == (place.isr, place.elr, place.leader, place.epoch)
-    assert set(moving.replicas) == {*place.replicas, *goal}
+    assert (moving.isr, moving.elr, moving.leader) == (place.isr, place.elr, place.leader)
+    dropped = {*place.replicas, *goal} - set(moving.replicas)
+    assert dropped <= set(place.adding) and moving.epoch == place.epoch + bool(dropped)
     if is_moved(moving, needed):
         ended = end_move(moving, needed)
         assert ended.replicas == goal and ended.leader in goal and ended.epoch == place.epoch + 1

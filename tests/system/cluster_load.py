@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.system.cluster import SLOW, ClusterProcesses
-from tests.system.processes import Program, eventually, json_lines
+from tests.system.processes import LOOK, Program, eventually, json_lines
 from tests.system.verdict import Delivery, Verdict, judge, read_diary
 from tests.system.workers import GROUP
 from zmqmq import Admin, Consumer
 from zmqmq.core.admin_commands import AskExplain, AskLag, Explanation, LagReport
 
 KEYS = 20
+QUIET = 3.0
+"""Seconds without an acknowledgement after which there is no service: many times what is under way needs to be written down."""
 
 
 class Outcome(NamedTuple):
@@ -33,6 +37,7 @@ class Load:
     def __init__(self, cluster: ClusterProcesses, topic: str, *, partitions: int = 3, replicas: int = 3, consumers: int = 2, producers: int = 2) -> None:
         """Makes the topic, starts everybody, and returns when messages are acknowledged."""
         self.cluster, self.topic, self._partitions = cluster, topic, partitions
+        self._rest = threading.Event()
         with Admin(cluster.brokers) as admin:
             admin.create_topic(topic, partitions=partitions, replicas=replicas)
         self._diaries = {f"{topic}-{number}": cluster.directory / f"{topic}-{number}.diary" for number in range(consumers)}
@@ -56,6 +61,16 @@ class Load:
         """Waits until so many more messages are acknowledged: there is service (again)."""
         before = self._acknowledged()
         eventually(lambda: self._acknowledged() >= before + count, f"{count} more messages of {self.topic} are acknowledged", SLOW)
+
+    def pause(self, until: float) -> None:
+        """Waits until nothing is acknowledged any more, and demands that it stays so until a moment of the monotonic clock: there is no service."""
+        count, since = -1, 0.0
+        while (now := time.monotonic()) < until:
+            if (found := self._acknowledged()) != count:
+                assert not since or now < since + QUIET, f"{self.topic} is served again"
+                count, since = found, now
+            self._rest.wait(LOOK)
+        assert now >= since + QUIET, f"{self.topic} is still served"
 
     def _acknowledged(self) -> int:
         return sum(path.read_bytes().count(b" ack\n") for path in self._diaries.values() if path.exists())

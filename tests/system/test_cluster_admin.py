@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.system.cluster import SLOW, ClusterProcesses
-from tests.system.ensemble import Ensemble
-from tests.system.ensemble_fixture import ensemble
-from tests.system.processes import Programs, eventually
+from tests.system.cluster_fixture import cluster, ensemble
+from tests.system.processes import eventually
 from zmqmq import Admin, Consumer, Message, Producer
 from zmqmq.errors import InvalidValue, NotLeader, UnknownGroup, UnknownTopic
 
-__all__ = ["ensemble"]
+__all__ = ["cluster", "ensemble"]
 
 PARTITIONS = 6
 MESSAGES = 60
-
-
-@pytest.fixture(scope="module")
-def cluster(ensemble: Ensemble, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterProcesses]:
-    """Three brokers that serve all tests of this file."""
-    directory: Path = tmp_path_factory.mktemp("admin")
-    with Programs() as programs, ClusterProcesses(programs, ensemble, directory) as started:
-        started.start()
-        started.wait_whole()
-        yield started
-        started.check_no_traceback()
 
 
 @pytest.fixture
@@ -38,6 +25,7 @@ def admin(cluster: ClusterProcesses) -> Iterator[Admin]:
     cluster.wait_whole()
     with Admin(cluster.brokers, timeout=30) as made:
         yield made
+    cluster.check_no_traceback()
 
 
 def fill(cluster: ClusterProcesses, admin: Admin, topic: str) -> None:

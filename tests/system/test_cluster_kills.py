@@ -2,37 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from tests.system.cluster import ClusterProcesses
+from tests.system.cluster_fixture import cluster, ensemble, whole
 from tests.system.cluster_load import Load
-from tests.system.ensemble import Ensemble
-from tests.system.ensemble_fixture import ensemble
-from tests.system.processes import Programs
 
-__all__ = ["ensemble"]
-
-
-@pytest.fixture(scope="module")
-def cluster(ensemble: Ensemble, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterProcesses]:
-    """Three brokers that serve all tests of this file."""
-    directory: Path = tmp_path_factory.mktemp("kills")
-    with Programs() as programs, ClusterProcesses(programs, ensemble, directory) as started:
-        started.start()
-        started.wait_whole()
-        yield started
-
-
-@pytest.fixture
-def whole(cluster: ClusterProcesses) -> Iterator[ClusterProcesses]:
-    """The cluster, whole again when the test begins."""
-    cluster.wait_whole()
-    yield cluster
-    cluster.check_no_traceback()
-    cluster.start()
+__all__ = ["cluster", "ensemble", "whole"]
 
 
 def kill_and_bring_back(cluster: ClusterProcesses, load: Load, *victims: str) -> None:

@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from tests.system.cluster import ANSWER, SLOW, ClusterProcesses
+from tests.system.cluster_fixture import cluster, ensemble, whole
 from tests.system.cluster_load import read
 from tests.system.cluster_witness import Witness
-from tests.system.ensemble import Ensemble
-from tests.system.ensemble_fixture import ensemble
-from tests.system.processes import Programs, eventually
+from tests.system.processes import eventually
 from zmqmq import Admin, Producer
 from zmqmq.core.commands import Produced, Refused
 
-__all__ = ["ensemble"]
-
-
-@pytest.fixture(scope="module")
-def cluster(ensemble: Ensemble, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterProcesses]:
-    """Three brokers that serve most tests of this file."""
-    directory: Path = tmp_path_factory.mktemp("replicas")
-    with Programs() as programs, ClusterProcesses(programs, ensemble, directory) as started:
-        started.start()
-        started.wait_whole()
-        yield started
-
-
-@pytest.fixture
-def whole(cluster: ClusterProcesses) -> Iterator[ClusterProcesses]:
-    """The cluster, whole again when the test begins."""
-    cluster.wait_whole()
-    yield cluster
-    cluster.check_no_traceback()
-    cluster.start()
+__all__ = ["cluster", "ensemble", "whole"]
 
 
 def single(cluster: ClusterProcesses, topic: str) -> str:

@@ -2,42 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from tests.system.cluster import ANSWER, SLOW, ClusterProcesses
+from tests.system.cluster_fixture import cluster, ensemble, whole
 from tests.system.cluster_load import Load
 from tests.system.cluster_witness import Witness
-from tests.system.ensemble import Ensemble
-from tests.system.ensemble_fixture import ensemble
-from tests.system.processes import Programs, eventually
+from tests.system.processes import eventually
 from zmqmq import Admin, Consumer, Producer
 from zmqmq.core.commands import Delivery, Produced
 
-__all__ = ["ensemble"]
-SESSION = 2.0
-"""Seconds: the shortest that is allowed, so that these tests need not wait for long."""
-
-
-@pytest.fixture(scope="module")
-def cluster(ensemble: Ensemble, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterProcesses]:
-    """Three brokers with short sessions, each with a cable of its own to ZooKeeper and to the others."""
-    directory: Path = tmp_path_factory.mktemp("stops")
-    with Programs() as programs, ClusterProcesses(programs, ensemble, directory, proxies=True, zookeeper={"session_timeout_seconds": SESSION}) as started:
-        started.start()
-        started.wait_whole()
-        yield started
-
-
-@pytest.fixture
-def whole(cluster: ClusterProcesses) -> Iterator[ClusterProcesses]:
-    """The cluster, whole again when the test begins."""
-    cluster.wait_whole()
-    yield cluster
-    cluster.mend()
-    cluster.check_no_traceback()
+__all__ = ["cluster", "ensemble", "whole"]
+CLUSTER = {"proxies": True, "zookeeper": {"session_timeout_seconds": 2.0}}
+"""Each has a cable of its own to ZooKeeper and to the others; sessions are the shortest that are allowed, so that these tests need not wait for long."""
 
 
 def topic_with_one_leader(cluster: ClusterProcesses, topic: str) -> str:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.system.cluster import ClusterProcesses
-from tests.system.cluster_load import Load
+from tests.system.cluster import SLOW, ClusterProcesses
+from tests.system.cluster_load import Load, read
 from tests.system.ensemble import Ensemble
 from tests.system.processes import Programs, eventually
+from zmqmq import Admin, Producer
+
+OUTAGE = 30.0
+"""Seconds without a quorum: many times as long as a session lasts."""
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +48,16 @@ def disconnected(cluster: ClusterProcesses) -> bool:
     return all(report is not None and not report.connected for report in reports)
 
 
-def goes_on(cluster: ClusterProcesses, servers: Ensemble, load: Load) -> None:
-    """All servers run again: the cluster becomes whole by itself, and nothing was lost."""
+def all_run(servers: Ensemble) -> None:
     for server in servers.servers:
+        servers.resume(server.number)
         server.start()
     servers.wait_ready()
+
+
+def goes_on(cluster: ClusterProcesses, servers: Ensemble, load: Load) -> None:
+    """All servers run again: the cluster becomes whole by itself, and nothing was lost."""
+    all_run(servers)
     cluster.wait_whole()
     load.flow()
     load.finish()
@@ -67,12 +78,27 @@ def test_the_loss_of_one_server_costs_nothing_that_was_confirmed(cluster: Cluste
     goes_on(cluster, servers, load)
 
 
-def test_without_a_quorum_service_pauses_and_resumes_by_itself(cluster: ClusterProcesses, servers: Ensemble) -> None:
+def test_without_a_quorum_for_half_a_minute_service_pauses_and_resumes_by_itself(cluster: ClusterProcesses, servers: Ensemble) -> None:
+    """One server is dead and one hangs. What is led is served until the leases end, then nothing until there is a quorum, and all again within SLOW."""
     load = Load(cluster, "quorum")
-    for number in (0, 1):
-        servers.stop_server(number)
-    eventually(lambda: disconnected(cluster), "no broker is connected")
+    with Admin(cluster.brokers) as admin, Producer(cluster.brokers, delivery_timeout=OUTAGE + 2 * SLOW) as producer:
+        admin.create_topic("errands", partitions=1, replicas=3)
+        producer.send("errands", b"before").result(SLOW)
+        began = time.monotonic()
+        servers.stop_server(0)
+        servers.pause(1)
+        eventually(lambda: disconnected(cluster), "no broker is connected")
+        meanwhile = producer.send("errands", b"meanwhile")
+        load.pause(until=began + OUTAGE)
+        assert not meanwhile.done()
+        shown = json.loads(cluster.programs.command(cluster.brokers, "cluster", "status", "--json", expect=1).text)
+        assert not shown["connected"]
+        assert "no_cluster" in {concern["level"] for concern in shown["concerns"]}
+        all_run(servers)
+        meanwhile.result(SLOW)
+    load.flow()
     goes_on(cluster, servers, load)
+    assert read(cluster, "errands", 2) == [b"before", b"meanwhile"]
 
 
 def test_a_restart_of_the_whole_ensemble_costs_nothing_that_was_confirmed(cluster: ClusterProcesses, servers: Ensemble) -> None:

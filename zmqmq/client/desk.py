@@ -124,17 +124,18 @@ class Desk:
     # --- every broker --------------------------------------------------------------------------------------------
 
     def everywhere(self, build: Build, kind: type[Answer], is_lenient: bool = False) -> list[Answer]:
-        """Asks all brokers that are registered. `is_lenient`: those that do not answer in one round are left out, if anybody does."""
+        """Asks all brokers that are registered; none are to one that has just been started: it is asked again. `is_lenient`: those that do not answer
+        in one round are left out, if anybody does; where none are registered, whoever can be reached tells what it knows."""
         until = time.monotonic() + self.timeout
         while True:
             brokers = self.ask(ask.ListBrokers, ask.BrokerList, until=until).brokers
-            questions = [Question(build, broker.broker_id, broker.endpoint) for broker in brokers]
+            questions = [Question(build, broker.broker_id, broker.endpoint) for broker in brokers] or [Question(build, "", "")]
             requests = self.ask_all(questions, min(ROUND_TIMEOUT, until - time.monotonic()))
             silent = [request for request in requests if is_open(request)]
-            if not silent or (is_lenient and len(silent) < len(requests)):
+            if (brokers and not silent) or (is_lenient and len(silent) < len(requests)):
                 return [self.answer(request, kind) for request in requests if request not in silent]
             if time.monotonic() >= until - LAST_ROUND:
-                raise self.late(silent[0])
+                raise self.late(silent[0]) if silent else NotLeader("no broker is registered", hint="they wait for ZooKeeper: zmqmq cluster status")
             self.pause()
 
 

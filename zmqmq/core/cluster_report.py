@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from zmqmq.core.admin_commands import BrokerList, BrokerSummary
@@ -27,18 +28,26 @@ def brokers_of(cluster: Cluster, request: int) -> BrokerList:
     view = cluster.view
     leads = _leads(view)
     brokers = [
-        BrokerSummary(info.broker_id, info.endpoint, role_of(view, info.broker_id), leads.get(info.broker_id, 0), info.software)
+        BrokerSummary(info.broker_id, info.endpoint, role_of(view, info.broker_id), leads[info.broker_id], info.software)
         for info in sorted(view.brokers.values(), key=lambda info: info.broker_id)
     ]
     leader = view.controller.broker if view.controller is not None else ""
     return BrokerList(request, cluster.context.settings.cluster_id, leader, brokers)
 
 
-def _leads(view: ClusterView) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for entry in view.places.values():
-        counts[entry.place.leader] = counts.get(entry.place.leader, 0) + 1
-    return counts
+def _leader(view: ClusterView, place: Place) -> str:
+    """Who leads; "" for one that has died since it was appointed, also when it is back: nobody leads until somebody is appointed anew."""
+    info = view.brokers.get(place.leader)
+    return place.leader if info is not None and info.be == place.leader_be else ""
+
+
+def _in_sync(view: ClusterView, place: Place) -> list[str]:
+    """The in-sync set without those that have died since they were taken in."""
+    return [member.broker for member in place.isr if view.lives(member.broker) == member]
+
+
+def _leads(view: ClusterView) -> Counter[str]:
+    return Counter(_leader(view, entry.place) for entry in view.places.values())
 
 
 def report_of(cluster: Cluster, command: AskCluster) -> ClusterReport:
@@ -80,9 +89,9 @@ def _members(view: ClusterView) -> list[MemberSummary]:
                 info.incarnation if info else 0,
                 bool(wish and wish.drain),
                 bool(wish and wish.remove),
-                leads.get(broker, 0),
+                leads[broker],
                 len(places),
-                sum(place.in_sync(broker) is not None for place in places),
+                sum(broker in _in_sync(view, place) for place in places),
             )
         )
     return members
@@ -115,7 +124,7 @@ def figures_of(cluster: Cluster) -> ReplicationFigures:
     short = [replica for replica in leading if len(replica.place.isr) < len(replica.place.replicas)]
     refusing = sum(len(replica.place.isr) < replica.needed for replica in short)
     lags = [lag for replica in leading for lag in _lags(replica).values()]
-    offline = sum(entry.place.leader not in view.brokers for entry in view.places.values())
+    offline = _leads(view)[""]
     is_leader = int(role_of(view, me) == LEADER)
     return ReplicationFigures(int(cluster.may_serve(context.now)), is_leader, len(leading), len(short), refusing, max(lags, default=0), offline)
 
@@ -135,9 +144,7 @@ def _place(cluster: Cluster, topic: TopicRecord, number: int, place: Place) -> P
         log = replica.partition.log
         end, committed = log.end, log.committed
         lag = _lags(replica)
-    leader = place.leader if place.leader in cluster.view.brokers else ""
-    names = [member.broker for member in place.isr]
-    eligible = [member.broker for member in place.elr]
-    sets = (place.replicas, names, eligible, place.adding, place.removing)
+    leader, eligible = _leader(cluster.view, place), [member.broker for member in place.elr]
+    sets = (place.replicas, _in_sync(cluster.view, place), eligible, place.adding, place.removing)
     needed = needed_of(place, topic.settings.min_in_sync)
     return PlaceSummary(topic.name, number, leader, place.epoch, *sets, needed, end, committed, lag, topic.replicas)

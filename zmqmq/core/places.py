@@ -127,11 +127,14 @@ def hand_over(place: Place, successor: Member) -> Place:
 
 
 def begin_move(place: Place, replicas: list[str]) -> Place:
-    """Asks for another set of replicas: first those that come catch up, then those that go leave. During a move it changes the
-    goal: who still had to catch up has to as before."""
+    """Asks for another set of replicas: first those that come catch up, then those that go leave. During a move it changes the goal: who still had to
+    catch up has to as before, or, if it is not wanted any more, goes at once: it must not count among those of which a majority is needed. The epoch grows
+    then, as at the end of a move."""
+    complete = {member.broker for member in [*place.isr, *place.elr]}
+    unwanted = {broker for broker in place.adding if broker not in replicas and broker not in complete}
     adding = [broker for broker in replicas if broker not in place.replicas or broker in place.adding]
-    removing = [broker for broker in place.replicas if broker not in replicas]
-    return replace(place, replicas=[*replicas, *removing], adding=adding, removing=removing)
+    removing = [broker for broker in place.replicas if broker not in replicas and broker not in unwanted]
+    return replace(place, replicas=[*replicas, *removing], adding=adding, removing=removing, epoch=place.epoch + bool(unwanted))
 
 
 def is_moved(place: Place, needed: int) -> bool:
