@@ -221,7 +221,7 @@ class Court:
         missing: list[str] = []
         for key, truth in sorted(self.partitions.items()):
             place = truth.place
-            if place is None:
+            if place is None or self._is_lost(place):
                 continue
             if not place.leader:
                 missing.append(f"{key} has no leader")
@@ -230,6 +230,11 @@ class Court:
             if place.adding or place.removing or place.elr:
                 missing.append(f"{key} is unfinished: {place}")
         return missing
+
+    def _is_lost(self, place: Place) -> bool:
+        """Whether every disk that was complete is gone: a partition of one replica that was made while its broker lost its disk. Nothing heals that."""
+        disks = self._disks()
+        return not place.leader and all(disks.get(member.broker) != member.storage for member in [*place.isr, *place.elr])
 
     def is_level(self) -> bool:
         """Whether the logs of all copies end at the same record."""

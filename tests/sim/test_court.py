@@ -221,6 +221,14 @@ def test_a_leader_that_misses_something_is_seen(stage: Stage) -> None:
         stage.court.opened(KEY, 2, ("c", 1))
 
 
+def test_a_partition_is_expected_to_be_led_as_long_as_one_complete_disk_is_left(stage: Stage) -> None:
+    stage.agree(fence(stage.place, "a", lives(), 2))
+    for broker in BROKERS:
+        assert stage.court.unwell()
+        stage.court.shelves[broker].wipe(f"disk-new-{broker}")
+    assert not stage.court.unwell(), "nothing heals that"
+
+
 def test_a_disk_that_was_exchanged_is_excused_until_it_opens(stage: Stage) -> None:
     stage.put("abc", message(0))
     stage.court.committed("a", KEY, 1)
