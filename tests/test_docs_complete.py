@@ -20,9 +20,7 @@ from zmqmq.core import admin_commands, cluster_commands, commands, operations, p
 from zmqmq.core.commands import Command
 from zmqmq.core.explain import ORDER
 from zmqmq.core.model import Placement, TopicSettings
-from zmqmq.core.overview import Figures
 from zmqmq.errors import BY_CODE
-from zmqmq.shell.metrics import Metrics, Picture, TopicFigures
 from zmqmq.shell.schema import MIGRATIONS
 
 GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
@@ -102,15 +100,6 @@ def test_every_exit_code_has_a_row() -> None:
 
 def test_every_reason_of_explain_has_a_row() -> None:
     assert [code for code in ORDER if f"| `{code}` |" not in OPERATIONS] == []
-
-
-def test_every_metric_stands_in_the_operations_manual() -> None:
-    metrics = object.__new__(Metrics)  # the collector alone, without its HTTP server
-    figures = TopicFigures("temp_1", "controllers", 1, 1, 1, 1, 1)
-    metrics.latest = Picture(Figures(1, 1, 0.0), 1, 1, 1, 1, False, [figures], [figures])
-    names = {sample.name for family in metrics.collect() for sample in family.samples}
-    assert len(names) > 10
-    assert {name for name in names if f"`{name}`" not in OPERATIONS} == set()
 
 
 def wire_types() -> list[type[Command]]:
