@@ -42,8 +42,10 @@ def _leader(view: ClusterView, place: Place) -> str:
 
 
 def _in_sync(view: ClusterView, place: Place) -> list[str]:
-    """The in-sync set without those that have died since they were taken in."""
-    return [member.broker for member in place.isr if view.lives(member.broker) == member]
+    """The in-sync set without those that are back in another life: they have to catch up first. Who has just died is named until it is taken out of
+    the set, because until then nothing is confirmed without it."""
+    lives = [(member, view.lives(member.broker)) for member in place.isr]
+    return [member.broker for member, life in lives if life is None or life == member]
 
 
 def _leads(view: ClusterView) -> Counter[str]:
