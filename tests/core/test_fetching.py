@@ -191,3 +191,23 @@ def test_records_that_are_gone_from_disk_are_not_passed_over_although_the_state_
         feeder.fetch(b"b", fetch(number, FetchPart(1, 0, 3, offset, 2, installing), series=number, first=True), 0.0)
         ((_, answer),) = feeder.answers(0.0)
         assert [(part.state, part.start) for part in answer.parts] == [(state, 28)]
+
+
+def test_more_that_is_committed_is_told_with_the_next_answer_but_no_records_are_looked_for() -> None:
+    looked: list[tuple[int, int]] = []
+    storage = MemoryStorage(MemoryDisk())
+
+    def find(key: tuple[int, int]) -> Replica | None:
+        looked.append(key)
+        return None
+
+    feeder = Feeder(storage.reader, find, 1e9, lambda replica, text: None)
+    feeder.fetch(b"b", fetch(1, part(0, 5), series=1, first=True), 0.0)
+    feeder.has_all("b", (1, 0))
+    feeder.news((1, 0), records=False)
+    assert list(feeder.answers(0.1)) == [] and not looked
+    feeder.news((1, 0))
+    assert list(feeder.answers(0.2)) == [] and looked
+    looked.clear()
+    ((_, answer),) = feeder.answers(0.5)
+    assert answer.parts == [] and looked == [(1, 0)]

@@ -149,11 +149,13 @@ class Feeder:
             return []
         return fetch.parts if peer.is_known() else []
 
-    def news(self, key: Key) -> None:
-        """Something about the partition has changed: more on disk, more committed, another role."""
+    def news(self, key: Key, records: bool = True) -> None:
+        """Something about the partition has changed: more on disk or another role, or else only more is committed."""
         for peer in self.peers.values():
             if key in peer.parts:
-                peer.fresh[key] = peer.moved[key] = None
+                peer.moved[key] = None
+                if records:
+                    peer.fresh[key] = None
 
     def has_all(self, broker: str, key: Key) -> None:
         """The follower broker has just reported all that there is of a partition: until there is news it is left alone."""

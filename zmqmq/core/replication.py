@@ -233,9 +233,10 @@ class Replication:
     def news(self, replica: Replica) -> None:
         """More of the partition is on disk or committed."""
         if replica.leader is not None:
-            if replica.partition.log.durable > replica.leader.durable:
+            has_records = replica.partition.log.durable > replica.leader.durable
+            if has_records:
                 replica.leader.advanced(replica.partition.log.durable, self.heard)
-            self._feeder.news(replica.key)
+            self._feeder.news(replica.key, has_records)
 
     def heard(self, broker: str) -> float:
         """When the broker's last fetch came."""
