@@ -11,9 +11,11 @@ The version byte is outside of msgpack so that a peer of any other version can s
 from __future__ import annotations
 
 import re
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any, cast, get_args
 
 import msgspec
+from msgspec.structs import fields
 
 from zmqmq.core import admin_commands as admin
 from zmqmq.core import cluster_commands as cluster
@@ -100,7 +102,8 @@ _answer_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Answer)
 _beacon_decoder = msgspec.msgpack.Decoder(data.Beacon)
 _outline_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _tag_decoder = msgspec.msgpack.Decoder(str)
-_INDEX = re.compile(r"\$\[(\d+)\]")
+_PLACE = re.compile(r"\$(\[\d+\])+")
+_INDEX = re.compile(r"\d+")
 _UNDECODABLE = (msgspec.MsgspecError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError)
 """All that a decoder may raise on hostile bytes; deep nesting is a RecursionError, a lying length may be a MemoryError."""
 
@@ -175,14 +178,20 @@ def _explained(error: BaseException, body: memoryview, kinds: dict[str, type[Com
     kind = kinds.get(tag)
     if kind is None:
         return BadFrame(f"unknown command {tag[:MAX_QUOTED]!r}", hint=f"known are {', '.join(sorted(kinds))}")
-    fields = kind.__struct_fields__
+    text = _PLACE.sub(lambda match: tag + _named(kind, [int(index) for index in _INDEX.findall(match[0])]), _quoted(error), count=1)
+    return BadFrame(f"bad {tag}: {text}", hint=f"its fields are {', '.join(kind.__struct_fields__)}", command=tag)
 
-    def named(match: re.Match[str]) -> str:
-        index = int(match[1]) - 1
-        return f"{tag}.{fields[index]}" if 0 <= index < len(fields) else tag
 
-    text = _INDEX.sub(named, _quoted(error), count=1)
-    return BadFrame(f"bad {tag}: {text}", hint=f"its fields are {', '.join(fields)}", command=tag)
+def _named(kind: Any, indices: Sequence[int]) -> str:
+    """A place in a command as people write it, for the indices of the arrays that lead there."""
+    if not indices:
+        return ""
+    index, *inner = indices
+    if not (isinstance(kind, type) and issubclass(kind, Command)):
+        return f"[{index}]" + _named(next(iter(get_args(kind)), None), inner)
+    known = fields(kind)
+    index -= kind.__struct_config__.tag is not None  # it comes before the fields
+    return f".{known[index].name}" + _named(known[index].type, inner) if 0 <= index < len(known) else ""
 
 
 def _tag_of(body: memoryview) -> str | None:

@@ -151,10 +151,10 @@ def refused_answer(command: data.Command) -> str:
         (replace(MESSAGES, kind=1), "blocks.values has 2 entries"),
         (replace(MESSAGES, kind=3), "blocks.kind holds 3"),
         (replace(MESSAGES, due=5.0), "blocks.due is 5.0"),
-        (replace(MESSAGES, first=-1), "blocks holds -1"),
+        (replace(MESSAGES, first=-1), "`fetched.parts[0].blocks[0].first`"),
         (replace(MESSAGES, first=2**63 - 2), "blocks.first is"),
-        (replace(MESSAGES, epoch=-1), "blocks holds -1"),
-        (replace(MESSAGES, producer=2**63), "blocks.producer"),
+        (replace(MESSAGES, epoch=-1), "`fetched.parts[0].blocks[0].epoch`"),
+        (replace(MESSAGES, producer=2**63), "`fetched.parts[0].blocks[0].producer`"),
         (replace(MESSAGES, time=float("nan")), "blocks.time is nan"),
         (replace(DELAYED, due=float("inf")), "blocks.due is inf"),
     ],
@@ -165,7 +165,7 @@ def test_records_that_cannot_be_stored_are_not_taken_from_a_leader(block: peer.B
 
 @pytest.mark.parametrize("field", ["topic_id", "partition", "offset", "committed", "start", "diverged_end", "next"])
 def test_news_of_a_place_that_cannot_be_is_refused(field: str) -> None:
-    assert "fetched.parts holds -1" in refused_answer(peer.Fetched(1, 5, [replace(NEWS, **{field: -1})]))
+    assert f"Expected `int` >= 0 - at `fetched.parts[1].{field}`" in refused_answer(peer.Fetched(1, 5, [NEWS, replace(NEWS, **{field: -1})]))
 
 
 @pytest.mark.parametrize(
@@ -188,9 +188,9 @@ def test_a_snapshot_that_cannot_be_stored_is_refused(fields: dict[str, object], 
 @pytest.mark.parametrize(
     ("command", "named"),
     [
-        (peer.Fetch(1, "c", "b", 5, 1, True, [peer.FetchPart(3, 0, 4, -1, -1)], 0.5, 1), "fetch.parts holds -1"),
-        (peer.Fetch(1, "c", "b", 5, 1, True, [peer.FetchPart(3, 0, -2, 0, -1)], 0.5, 1), "fetch.parts.epoch is -2"),
-        (peer.Fetch(1, "c", "b", -1, 1, True, [], 0.5, 1), "fetch holds -1"),
+        (peer.Fetch(1, "c", "b", 5, 1, True, [peer.FetchPart(3, 0, 4, -1, -1)], 0.5, 1), "`fetch.parts[0].offset`"),
+        (peer.Fetch(1, "c", "b", 5, 1, True, [peer.FetchPart(3, 0, -2, 0, -1)], 0.5, 1), "Expected `int` >= -1 - at `fetch.parts[0].epoch`"),
+        (peer.Fetch(1, "c", "b", -1, 1, True, [], 0.5, 1), "`fetch.be`"),
         (peer.Fetch(1, "c", "b", 5, 1, True, [], -0.5, 1), "fetch.wait is -0.5"),
         (peer.Fetch(1, "c", "b", 5, 1, True, [], float("nan"), 1), "fetch.wait is nan"),
         (peer.AskSnapshot(1, "c", "b", 5, 3, -1, 4), "ask_snapshot holds -1"),

@@ -8,22 +8,30 @@ before in the same `series`; a leader that does not know the series answers with
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from zmqmq.core.commands import Command
+
+MAX_INTEGER = 2**63 - 1
+"""What SQLite can store."""
+Natural = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
+Number = Annotated[int, Meta(ge=-1, le=MAX_INTEGER)]
+"""-1 stands for none. Limits that are part of the type cost nothing; brokers fetch from each other with every message that is sent."""
 
 
 class FetchPart(Command, frozen=True):
     """One partition in a fetch: everything below `offset` is on the follower's disk, the last record of it was written in `last_epoch`."""
 
-    topic_id: int
-    partition: int
-    epoch: int
+    topic_id: Natural
+    partition: Natural
+    epoch: Number
     """The leadership that is followed. -1: the partition is not followed any more."""
-    offset: int
-    last_epoch: int
+    offset: Natural
+    last_epoch: Number
     """-1 if the log is empty."""
-    installing: int = -1
+    installing: Number = -1
     """A snapshot is being taken over that is of this offset: every record from there on is needed, and below it those that were kept although they lie
     below the log's start. -1: none is."""
 
@@ -31,29 +39,29 @@ class FetchPart(Command, frozen=True):
 class Fetch(Command, frozen=True, tag="fetch"):
     """Answer: Fetched, or Refused (ClusterMismatch) to a broker of another cluster."""
 
-    id: int
+    id: Natural
     cluster_id: str
     broker: str
-    be: int
-    series: int
+    be: Natural
+    series: Natural
     """Names a run of fetches that build on each other."""
     first: bool
     """Lists everything: a new series begins."""
     parts: list[FetchPart]
     wait: float
     """Seconds that the leader may hold the fetch while there is nothing to tell."""
-    max_bytes: int
+    max_bytes: Natural
 
 
 class Block(Command, frozen=True):
     """Records with consecutive offsets, of one kind, epoch, time and producer, in columns; as `writes.AppendMessages`."""
 
     kind: int
-    first: int
-    epoch: int
+    first: Natural
+    epoch: Natural
     time: float
-    producer: int
-    sequence: int
+    producer: Number
+    sequence: Number
     values: list[bytes]
     """Messages' values, or the JSON of operations."""
     crcs: list[int]
@@ -70,24 +78,24 @@ class FetchedPart(Command, frozen=True):
     `state`: "data" (records follow, maybe none) | "diverged" (the logs differ, see `diverged_epoch`) | "trimmed" (those records
     are gone: ask for a snapshot). Of partitions that the broker does not lead in the epoch that was asked for it says nothing."""
 
-    topic_id: int
-    partition: int
-    epoch: int
-    offset: int
+    topic_id: Natural
+    partition: Natural
+    epoch: Number
+    offset: Natural
     state: Literal["data", "diverged", "trimmed"]
-    committed: int = 0
-    start: int = 0
+    committed: Natural = 0
+    start: Natural = 0
     blocks: list[Block] = []
-    diverged_epoch: int = -1
+    diverged_epoch: Number = -1
     """The highest epoch not above the follower's `last_epoch` that the leader's log has, and where it ends there."""
-    diverged_end: int = 0
-    next: int = 0
+    diverged_end: Natural = 0
+    next: Natural = 0
     """Where the follower's log ends with these blocks: offsets that were given out and never used, or are trimmed, leave gaps."""
 
 
 class Fetched(Command, frozen=True, tag="fetched"):
-    id: int
-    be: int
+    id: Natural
+    be: Natural
     parts: list[FetchedPart]
     again: bool = False
     """The series is unknown: list everything."""
