@@ -181,18 +181,20 @@ class Engine:
         for line in self._lines.all:
             line.link.register(poller)
         self._asleep = True
+        ready = dict(poller.poll(self._patience()))
+        self._asleep = False
+        for line in self._lines.all:
+            line.link.polled(ready)
+        if self._reader.fileno() in ready:
+            self._reader.recv(4096)  # what is more than that ends the next sleep
+
+    def _patience(self) -> int:
+        """Milliseconds that may be slept."""
         if self._called or self._lines.is_behind:
-            self._asleep = False
-            return
+            return 0
         now = time.monotonic()
         wait = min(self._wake_at(now) - now, MAX_SLEEP)
-        poller.poll(max(0, int(wait * 1000) + 1) if wait > 0 else 0)
-        self._asleep = False
-        try:
-            while self._reader.recv(4096):
-                pass
-        except BlockingIOError:
-            return
+        return int(wait * 1000) + 1 if wait > 0 else 0
 
     def _wake_at(self, now: float) -> float:
         if self._goodbye_at is not None:  # the role is not asked any more

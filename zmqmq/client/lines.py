@@ -84,10 +84,12 @@ class Lines:
 
     def open(self, now: float) -> list[str]:
         """The brokers with a session, those first that are well."""
-        lines = [line for line in self.all if line.is_open]
-        if len(lines) > 1:
-            lines.sort(key=lambda line: not line.is_well(now))
-        return [line.broker for line in lines]
+        well: list[str] = []
+        doubtful: list[str] = []
+        for line in self.all:
+            if line.is_open:
+                (well if now < line.session.suspect_at() else doubtful).append(line.broker)
+        return well + doubtful
 
     # --- dialling ----------------------------------------------------------------------------------------------------
 
@@ -295,7 +297,7 @@ class Lines:
             times.append(line.session.deadline())
             if line.leaving_at is not None:
                 times.append(line.leaving_at + FAREWELL_TIMEOUT)
-            elif line.is_open and line.is_well(now):
+            elif line.is_well(now):
                 times.append(line.session.suspect_at())
         if len(self.all) > 1:
             times.append(now + IDLE_TIMEOUT)

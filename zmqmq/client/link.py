@@ -7,9 +7,11 @@ done by waiting for answers), long ZMTP heartbeats only against half-open connec
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import deque
+from collections.abc import Container
 from struct import Struct
 
 import zmq
@@ -28,6 +30,7 @@ HIGH_WATER_MARK = 1000
 _WATCHED = zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 _WATCHED |= zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 _EVENT = Struct("=hi")
+_POLLIN, _POLLBOTH = int(zmq.POLLIN), int(zmq.POLLIN | zmq.POLLOUT)  # the operators of zmq's own flags are Python code
 """Number and value of a monitor's event."""
 _OPTIONS = {
     zmq.LINGER: 0,
@@ -68,8 +71,13 @@ class Link:
         self._dealer.setsockopt(zmq.IMMEDIATE, 1)
         self._monitor = self._dealer.get_monitor_socket(_WATCHED)
         self._monitor.setsockopt(zmq.LINGER, 0)
+        self._monitor_descriptor = int(self._monitor.get(zmq.FD))
+        with contextlib.suppress(zmq.Again):  # only a socket that was found empty signals with its descriptor when that changes
+            self._monitor.recv(zmq.DONTWAIT)
         self._hints: zmq.Socket[bytes] | None = None
         self._unsent: deque[bytes] = deque()
+        self._ready: set[object] = set()
+        """The sockets that have something to receive: trying the others in vain would cost more than all else that a turn does."""
         self._dealer.connect(endpoint)
 
     def send(self, frame: bytes) -> None:
@@ -88,10 +96,7 @@ class Link:
 
     def receive(self) -> bytes | None:
         """The next frame from the broker, None if there is none now. Further frames of one message are ignored."""
-        try:
-            return self._dealer.recv_multipart(zmq.DONTWAIT)[0]
-        except zmq.Again:
-            return None
+        return self._next(self._dealer)
 
     def listen(self, wake_endpoint: str, wake_name: bytes) -> None:
         """Subscribes to the session's wake-ups and to beacons, in place of what was subscribed before."""
@@ -104,15 +109,23 @@ class Link:
 
     def hint(self) -> bytes | None:
         """The next wake-up or beacon, None if there is none now."""
-        if self._hints is None:
+        return None if self._hints is None else self._next(self._hints)
+
+    def _next(self, socket: zmq.Socket[bytes]) -> bytes | None:
+        if socket not in self._ready:
             return None
         try:
-            return self._hints.recv_multipart(zmq.DONTWAIT)[0]
+            frame = socket.recv_multipart(zmq.DONTWAIT)[0]
         except zmq.Again:
-            return None
+            frame = None
+        if frame is None or not int(socket.get(zmq.EVENTS)) & _POLLIN:
+            self._ready.discard(socket)
+        return frame
 
     def trouble(self) -> str | None:
         """In a few words, what has happened to the connection, None if nothing has."""
+        if self._monitor_descriptor not in self._ready:
+            return None
         try:
             event = _EVENT.unpack(self._monitor.recv_multipart(zmq.DONTWAIT)[0])[0]
         except zmq.Again:
@@ -125,10 +138,14 @@ class Link:
 
     def register(self, poller: zmq.Poller) -> None:
         """Puts the sockets into a poller, for sending only when something is unsent."""
-        poller.register(self._dealer, zmq.POLLIN | (zmq.POLLOUT if self._unsent else 0))
-        poller.register(self._monitor, zmq.POLLIN)
+        poller.register(self._dealer, _POLLBOTH if self._unsent else _POLLIN)
+        poller.register(self._monitor_descriptor, _POLLIN)
         if self._hints is not None:
-            poller.register(self._hints, zmq.POLLIN)
+            poller.register(self._hints, _POLLIN)
+
+    def polled(self, ready: Container[object]) -> None:
+        """What the poller has found."""
+        self._ready = {socket for socket in (self._dealer, self._hints, self._monitor_descriptor) if socket in ready}
 
     def close(self) -> None:
         """Closes the sockets; what is unsent is dropped."""

@@ -14,6 +14,8 @@ from typing import NamedTuple
 STEP_MIN = 1.0
 """Seconds by which the system's clock must fall behind to count as set back; less is the usual slewing."""
 
+_MONOTONIC: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 class Moment(NamedTuple):
     now: float
@@ -28,8 +30,7 @@ class Clock:
 
     @staticmethod
     def monotonic() -> float:
-        boottime = getattr(time, "CLOCK_BOOTTIME", None)
-        return time.clock_gettime(boottime) if boottime is not None else time.monotonic()
+        return time.clock_gettime(_MONOTONIC)
 
     @staticmethod
     def system() -> float:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import zmq
 
 from zmqmq.errors import ConfigError
-from zmqmq.shell.peers import Peers
+from zmqmq.shell.peers import Peers, has_frames
 
 PEER_QUEUE_BYTES = 32 << 20
 """Bytes that wait for one slow peer, beside the first frame; beyond it the peer's queue is dropped: it has stopped reading."""
@@ -26,6 +26,7 @@ PIPE_FRAMES = 1_000
 HEARTBEAT_MS = 10_000
 HEARTBEAT_TIMEOUT_MS = 60_000
 HANDSHAKE_MS = 10_000
+_MORE = zmq.DONTWAIT | zmq.SNDMORE
 LINGER_MS = 500
 """How long farewells may take at the end."""
 
@@ -44,6 +45,8 @@ class Transport:
         self._woken.setblocking(False)
         self._waker.setblocking(False)
         self._poller = zmq.Poller()
+        self._readable = False
+        """There are frames to receive; trying in vain would cost as much as receiving ten."""
         self.peers = Peers(self._context, self._poller)
         """Connections to other brokers; `wait` attends to them too."""
         try:
@@ -92,6 +95,7 @@ class Transport:
         if self._waiting:
             timeout = min(timeout, RETRY_INTERVAL)
         ready = dict(self._poller.poll(max(0, int(timeout * 1000 + 0.999))))
+        self._readable = self._router in ready
         if self._woken.fileno() in ready or self._woken in ready:
             self._drain_wakes()
         self.peers.attend(ready)
@@ -105,11 +109,12 @@ class Transport:
 
     def receive(self, max_frames: int, max_bytes: int) -> Iterator[tuple[bytes, bytes | None]]:
         """What has arrived: (address, frame); None for a message that is not one frame. Ends at the budget, so that no turn becomes endless."""
-        while max_frames > 0 and max_bytes > 0:
+        while self._readable and max_frames > 0 and max_bytes > 0:
             try:
                 parts = self._router.recv_multipart(zmq.DONTWAIT)
             except zmq.Again:
                 return
+            self._readable = has_frames(self._router)
             max_frames -= 1
             max_bytes -= sum(map(len, parts))
             yield parts[0], parts[1] if len(parts) == 2 else None
@@ -135,7 +140,7 @@ class Transport:
 
     def _try(self, address: bytes, frame: bytes) -> bool:
         try:
-            self._router.send(address, zmq.DONTWAIT | zmq.SNDMORE)
+            self._router.send(address, _MORE)
             self._router.send(frame, zmq.DONTWAIT)  # copied: sending large frames without a copy was measured to cost more
         except zmq.Again:
             return False
