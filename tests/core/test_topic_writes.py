@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from tests.core.small_cluster import Broker, SmallCluster, a_topic
 from zmqmq.core import layout
@@ -176,6 +177,16 @@ def test_partitions_left_behind_by_a_failed_attempt_are_written_over() -> None:
     broker.jobs.add_partitions(broker.mirror.view, "t", 4, cluster.now, broker.errors.append)
     assert outcome(broker) is None
     assert cluster.place(2).epoch == cluster.place(3).epoch == 1
+
+
+def test_the_epoch_goes_on_from_what_a_failed_attempt_has_left() -> None:
+    cluster = SmallCluster(partitions=1)
+    broker = cluster["a"]
+    left = replace(cluster.place(0), leader="b", epoch=4, nonce="b/1/t9")
+    cluster.tree.put(layout.place_path(7, 1), layout.encode(left))
+    broker.jobs.add_partitions(broker.mirror.view, "t", 2, cluster.now, broker.errors.append)
+    assert outcome(broker) is None
+    assert cluster.place(1).epoch == 5 and cluster.place(1).nonce != left.nonce
 
 
 def test_a_partition_is_moved_by_naming_its_brokers() -> None:

@@ -315,21 +315,25 @@ class TopicWrites:
         if not places:
             return
         first, proof = record.partitions - len(places), Check(layout.topic_path(record.name), version)
-        steps = [Create(layout.place_path(record.topic_id, number), layout.encode(place)) for number, place in enumerate(places, first)]
-        for start in range(0, len(steps), STEPS_MAX - 1):
-            batch = steps[start : start + STEPS_MAX - 1]
-            if not isinstance((yield Change([proof, *batch])), Changed):
-                for step in batch:
-                    yield from self._make_or_replace(proof, step)
+        named = [(layout.place_path(record.topic_id, number), place) for number, place in enumerate(places, first)]
+        for start in range(0, len(named), STEPS_MAX - 1):
+            batch = named[start : start + STEPS_MAX - 1]
+            creates = [Create(path, layout.encode(place)) for path, place in batch]
+            if not isinstance((yield Change([proof, *creates])), Changed):
+                for path, place in batch:
+                    yield from self._make_or_replace(proof, path, place)
         yield from self._put(proof.path, layout.encode(record), version)
 
-    def _make_or_replace(self, proof: Check, step: Create) -> Run:
+    def _make_or_replace(self, proof: Check, path: str, place: Place) -> Run:
+        """The epoch goes on from what is there: whoever may have heard of it knows that this is newer."""
         while True:
-            there = yield from self._look(step.path)
-            if isinstance(there, Node) and there.data == step.data:
+            there = yield from self._look(path)
+            known = layout.decode(path, there.data, Place) if isinstance(there, Node) else None
+            epoch = known.epoch + 1 if isinstance(known, Place) else place.epoch
+            if isinstance(known, Place) and known.nonce == place.nonce:
                 return
-            write = Put(step.path, step.data, there.version) if isinstance(there, Node) else step
-            answer = yield Change([proof, write])
+            data = layout.encode(replace(place, epoch=epoch))
+            answer = yield Change([proof, Put(path, data, there.version) if isinstance(there, Node) else Create(path, data)])
             if isinstance(answer, Changed):
                 return
             if isinstance(answer, Refusal) and answer.step == 0:
