@@ -58,7 +58,7 @@ class Line:
 
     def is_well(self, now: float) -> bool:
         """It can be used, and the broker answers."""
-        return self.is_open and now < self.session.suspect_at()
+        return self.session.is_open and self.leaving_at is None and now < self.session.suspect_at()
 
 
 class Lines:
@@ -120,9 +120,12 @@ class Lines:
 
     def _needs_any(self, now: float) -> bool:
         """Nobody who is well can be asked, and nobody has been dialled just now."""
-        if any(not line.broker and not line.target and now < line.dialled_at + HURRY_AFTER for line in self.all):
-            return False
-        return not any(line.is_well(now) for line in self.all) or self._role.needs_another(self.open(now))
+        is_anybody_well = False
+        for line in self.all:
+            if not line.broker and not line.target and now < line.dialled_at + HURRY_AFTER:
+                return False
+            is_anybody_well = is_anybody_well or line.is_well(now)
+        return not is_anybody_well or self._role.needs_another(self.open(now))
 
     # --- hearing -----------------------------------------------------------------------------------------------------
 
@@ -134,17 +137,19 @@ class Lines:
 
     def _receive(self, line: Line, now: float) -> None:
         for _ in range(FRAMES_PER_TURN):
-            frame = line.link.receive() if line in self.all else None
+            frame = line.link.receive()
             if frame is None:
                 break
             try:
                 self._hear(line, decode_answer(frame), now)
             except ProtocolError as error:
                 self.fail(line, str(error), now)
+            if line not in self.all:
+                return
         else:
             self.is_behind = True
-        for _ in range(FRAMES_PER_TURN):
-            hint = line.link.hint() if line in self.all else None
+        for _ in range(FRAMES_PER_TURN if self._wants_hints else 0):
+            hint = line.link.hint()
             if hint is None:
                 return
             self._hint(line, hint, now)
@@ -273,6 +278,8 @@ class Lines:
 
     def say(self, letters: Sequence[Letter], now: float) -> None:
         """Sends commands to the brokers that they are for."""
+        if not letters:
+            return
         by_broker = {line.broker: line for line in self.all if line.is_open}
         for broker, command in letters:
             if broker in by_broker:

@@ -237,6 +237,8 @@ class ClusterDesk:
 
     def step(self) -> None:
         """Answers what has become visible, and what has waited too long."""
+        if not self._visible:
+            return
         waiting, self._visible = self._visible, []
         for entry in waiting:
             until, is_visible, then, otherwise = entry

@@ -190,8 +190,8 @@ class Feeder:
         left = fetch.max_bytes
         slow = self._allowance.left(now)
         parts: list[FetchedPart] = []
-        for key in sorted(peer.fresh, key=lambda key: not self._is_in_sync(key, fetch.broker)):
-            replica, in_sync = self._led(peer, key), self._is_in_sync(key, fetch.broker)
+        for key, in_sync in self._in_order(peer, fetch.broker):
+            replica = self._led(peer, key)
             if left <= 0 or not (in_sync or slow > 0):
                 break  # the rest in a later answer
             answer = self._one(replica, peer.parts[key], left if in_sync else min(left, slow)) if replica is not None else None
@@ -199,7 +199,7 @@ class Feeder:
                 del peer.fresh[key]  # there will be news when there is more, or when this broker leads in that epoch
             if answer is None:
                 continue
-            size = sum(len(value) + PART_OVERHEAD for block in answer.blocks for value in block.values)
+            size = sum(sum(map(len, block.values)) + PART_OVERHEAD * len(block.values) for block in answer.blocks)
             left -= size
             if not in_sync:
                 slow -= size
@@ -207,6 +207,11 @@ class Feeder:
             peer.committed[key] = answer.committed
             parts.append(answer)
         return parts
+
+    def _in_order(self, peer: Peer, broker: str) -> list[tuple[Key, bool]]:
+        """What there may be to send, with whether the follower is in sync: first of all where it is."""
+        keys = [(key, self._is_in_sync(key, broker)) for key in peer.fresh]
+        return keys if len(keys) < 2 else sorted(keys, key=lambda entry: not entry[1])
 
     def _led(self, peer: Peer, key: Key) -> Replica | None:
         """The replica, if it is led here in the epoch that the follower asks for."""

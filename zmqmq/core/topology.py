@@ -168,8 +168,7 @@ class Whereabouts:
 
     def needs_another(self, lines: Iterable[str]) -> bool:
         """Whether only brokers in doubt, or ones that cannot tell, can be asked."""
-        avoided = self._avoided()
-        return bool(avoided) and avoided.issuperset(lines)
+        return bool(self._doubts or self._unsure) and self._avoided().issuperset(lines)
 
     def _avoided(self) -> set[str]:
         return self._unsure | {leader for leader, _ in self._doubts.values()}
