@@ -1,4 +1,6 @@
-"""Fixtures: a test's processes, and a broker among them."""
+"""Fixtures: a test's processes, and a broker among them; an ensemble of ZooKeeper servers, and brokers that are a cluster on it.
+
+Each cluster has a name of its own on the ensemble. A test that breaks servers starts an `Ensemble` of its own."""
 
 from __future__ import annotations
 
@@ -7,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.cluster import ClusterProcesses
+from tests.system.ensemble import Ensemble
 from tests.system.processes import BrokerProcess, Programs
 from zmqmq.testing import TestBroker
 
@@ -37,3 +41,32 @@ def inner() -> Iterator[TestBroker]:
     """A broker in a thread of the test."""
     with TestBroker() as started:
         yield started
+
+
+@pytest.fixture(scope="session")
+def ensemble(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ensemble]:
+    """Three ZooKeeper servers, ready."""
+    with Ensemble(tmp_path_factory.mktemp("zookeeper"), servers=3) as servers:
+        servers.wait_ready()
+        yield servers
+
+
+@pytest.fixture(scope="module")
+def cluster(ensemble: Ensemble, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[ClusterProcesses]:
+    """Three brokers that serve all tests of a file, whole for the first time. `CLUSTER`, where a file has it, is what they have that is not as usual:
+    arguments of `ClusterProcesses`."""
+    directory = tmp_path_factory.mktemp(request.module.__name__.rpartition("test_cluster_")[2])
+    with Programs() as programs, ClusterProcesses(programs, ensemble, directory, **getattr(request.module, "CLUSTER", {})) as started:
+        started.start()
+        started.wait_whole()
+        yield started
+
+
+@pytest.fixture
+def whole(cluster: ClusterProcesses) -> Iterator[ClusterProcesses]:
+    """They are whole again when a test begins, with all brokers running and nothing cut when it has ended."""
+    cluster.wait_whole()
+    yield cluster
+    cluster.mend()
+    cluster.check_no_traceback()
+    cluster.start()

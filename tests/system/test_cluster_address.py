@@ -6,10 +6,7 @@ from pathlib import Path
 
 from tests.system.cluster import ClusterProcesses
 from tests.system.ensemble import Ensemble, free_ports
-from tests.system.ensemble_fixture import ensemble
 from tests.system.processes import Programs
-
-__all__ = ["ensemble"]
 
 
 def test_an_address_where_nobody_listens(programs: Programs, ensemble: Ensemble, tmp_path: Path) -> None:

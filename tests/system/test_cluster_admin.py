@@ -7,12 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.system.cluster import SLOW, ClusterProcesses
-from tests.system.cluster_fixture import cluster, ensemble
 from tests.system.processes import eventually
 from zmqmq import Admin, Consumer, Message, Producer
 from zmqmq.errors import InvalidValue, NotLeader, UnknownGroup, UnknownTopic
-
-__all__ = ["cluster", "ensemble"]
 
 PARTITIONS = 6
 MESSAGES = 60

@@ -11,11 +11,8 @@ import pytest
 
 from tests.system.cluster import SLOW, ClusterProcesses
 from tests.system.ensemble import Ensemble
-from tests.system.ensemble_fixture import ensemble
 from tests.system.processes import Programs, eventually
 from zmqmq import Admin, Consumer, Producer
-
-__all__ = ["ensemble"]
 
 COUNT = 300
 DAMAGED = range(100, 200, 20)

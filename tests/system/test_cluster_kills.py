@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from tests.system.cluster import ClusterProcesses
-from tests.system.cluster_fixture import cluster, ensemble, whole
 from tests.system.cluster_load import Load
-
-__all__ = ["cluster", "ensemble", "whole"]
 
 
 def kill_and_bring_back(cluster: ClusterProcesses, load: Load, *victims: str) -> None:

@@ -7,13 +7,10 @@ from pathlib import Path
 from tests.system.cluster import SLOW, ClusterProcesses
 from tests.system.cluster_load import Load, read
 from tests.system.ensemble import Ensemble
-from tests.system.ensemble_fixture import ensemble
 from tests.system.processes import Programs, eventually
 from zmqmq import Producer
 from zmqmq.core.admin_commands import Done
 from zmqmq.core.cluster_commands import DrainBroker, Reassign, RemoveBroker
-
-__all__ = ["ensemble"]
 
 
 def test_a_broker_that_stood_alone_becomes_the_first_member_with_all_it_has(programs: Programs, ensemble: Ensemble, tmp_path: Path) -> None:

@@ -11,14 +11,12 @@ from kazoo.client import KazooClient
 from tests.system.cluster import ClusterProcesses
 from tests.system.cluster_load import read
 from tests.system.ensemble import Ensemble, free_ports
-from tests.system.ensemble_fixture import ensemble
 from tests.system.processes import Programs
 from zmqmq import Admin, Producer
 from zmqmq.core.cluster_commands import Reassign
 from zmqmq.core.commands import Refused
 from zmqmq.errors import InvalidValue
 
-__all__ = ["ensemble"]
 TWO = {"session_timeout_seconds": 2.0}
 NOISE = {
     "/strange": b"not zmqmq's",

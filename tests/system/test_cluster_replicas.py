@@ -5,14 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.system.cluster import ANSWER, SLOW, ClusterProcesses
-from tests.system.cluster_fixture import cluster, ensemble, whole
 from tests.system.cluster_load import read
 from tests.system.cluster_witness import Witness
 from tests.system.processes import eventually
 from zmqmq import Admin, Producer
 from zmqmq.core.commands import Produced, Refused
-
-__all__ = ["cluster", "ensemble", "whole"]
 
 
 def single(cluster: ClusterProcesses, topic: str) -> str:

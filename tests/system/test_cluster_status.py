@@ -7,11 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.system.cluster import ClusterProcesses
-from tests.system.cluster_fixture import cluster, ensemble, whole
 from tests.system.cluster_status import StatusWatch
 from zmqmq import Admin, Producer
 
-__all__ = ["cluster", "ensemble", "whole"]
 TOPICS = {"one": 1, "two": 2, "three": 3}
 """Topics and their replicas. Each has three partitions: whoever is killed leads some, follows in some, and has nothing to do with others."""
 

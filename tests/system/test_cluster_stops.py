@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from tests.system.cluster import ANSWER, SLOW, ClusterProcesses
-from tests.system.cluster_fixture import cluster, ensemble, whole
 from tests.system.cluster_load import Load
 from tests.system.cluster_witness import Witness
 from tests.system.processes import eventually
 from zmqmq import Admin, Consumer, Producer
 from zmqmq.core.commands import Delivery, Produced
 
-__all__ = ["cluster", "ensemble", "whole"]
 CLUSTER = {"proxies": True, "zookeeper": {"session_timeout_seconds": 2.0}}
 """Each has a cable of its own to ZooKeeper and to the others; sessions are the shortest that are allowed, so that these tests need not wait for long."""
 
