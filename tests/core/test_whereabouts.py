@@ -51,3 +51,29 @@ def test_a_topic_with_one_replica_that_has_moved_is_looked_at_from_time_to_time(
     topology.hint("readings")
     topic.described(replace(one, id=asked(topic, ["b1"], 1.0, count(2))[1]), 1.1)
     assert topic.look_at() < inf, "who was asked may not have seen yet that it has moved"
+
+
+def test_everybody_who_has_told_of_news_is_asked_for_it() -> None:
+    topology, ids = Topology(lambda: 0.5), count(1)
+    topic, lines = topology.topic("readings"), ["b1", "b2", "b3"]
+    topic.described(described(asked(topic, lines, 0.0, ids)[1]), 0.1)
+    topology.hint("readings", "b3")
+    broker, id = asked(topic, lines, 1.0, ids)
+    topology.hint("readings", "b2")
+    topic.described(described(id), 1.1)
+    assert broker == "b3" and not topic.is_current, "b2 may know more"
+    broker, id = asked(topic, lines, 1.2, ids)
+    topic.described(described(id), 1.3)
+    assert broker == "b2" and topic.is_current
+
+
+def test_who_told_of_news_and_is_gone_is_not_waited_for() -> None:
+    topology, ids = Topology(lambda: 0.5), count(1)
+    topic = topology.topic("readings")
+    topic.described(described(asked(topic, ["b1", "b3"], 0.0, ids)[1]), 0.1)
+    topology.hint("readings", "b3")
+    topology.hint("readings", "b1")
+    topic.down("b3")
+    broker, id = asked(topic, ["b1"], 1.0, ids)
+    topic.described(described(id), 1.1)
+    assert broker == "b1" and topic.is_current

@@ -123,7 +123,7 @@ class Consuming:
         elif isinstance(command, Described):
             self._described(command, now)
         elif isinstance(command, Moved):
-            self.topology.hint(command.topic)
+            self.topology.hint(command.topic, broker)
         elif isinstance(command, Refused):
             return self._refused(command, now)
         else:

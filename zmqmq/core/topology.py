@@ -52,6 +52,8 @@ class Whereabouts:
         self._doubts: dict[int, tuple[str, int]] = {}
         self._unsure: set[str] = set()
         """Brokers that have said that they cannot tell."""
+        self._tellers: dict[str, None] = {}
+        """Brokers that have said that there is news, and have not been asked since: others may not have heard of it yet."""
         self.has_news = True
         """It is to be described before anything new is done."""
         self._is_complete = False
@@ -114,15 +116,20 @@ class Whereabouts:
         """Whether the leader of a partition is in doubt, or not known at all."""
         return partition in self._doubts or partition >= len(self.placements)
 
-    def hint(self) -> None:
-        """Somebody says that there is news."""
+    def hint(self, broker: str = "") -> None:
+        """A broker says that there is news, and is asked itself if it is named."""
+        if broker:
+            self._tellers[broker] = None
+        self._look_gently()
+
+    def _look_gently(self) -> None:
         self.is_gentle = self.is_known
         self.look_again()
 
     def look_around(self, now: float) -> None:
         """From time to time there is news that nobody has told."""
         if now >= self.look_at():
-            self.hint()
+            self._look_gently()
 
     def look_at(self) -> float:
         """When to look around; inf while the topic is asked about anyway."""
@@ -142,6 +149,7 @@ class Whereabouts:
         if self._asked_of == broker:
             self._id = 0
         self._unsure.discard(broker)
+        self._tellers.pop(broker, None)
         if any(placement.leader == broker for placement in self.placements):
             self._resume_at, self._unclear_since = -inf, None
         self.doubt_broker(broker)
@@ -157,7 +165,9 @@ class Whereabouts:
         """The question to send now, if it is time for one. `lines` are the open ones, the best first."""
         if not lines or now < self.due():
             return None
-        self._asked_of = self._choose(lines)
+        self._tellers = {broker: None for broker in self._tellers if broker in lines}
+        self._asked_of = next(iter(self._tellers), "") or self._choose(lines)
+        self._tellers.pop(self._asked_of, None)
         self._id, self._asked_at = next_id(), now
         return self._asked_of, Describe(self._id, self.name, create and not self.is_gentle)
 
@@ -193,8 +203,10 @@ class Whereabouts:
             placement = self.placements[partition]
             if placement.leader and (placement.leader, placement.epoch) != doubt:
                 del self._doubts[partition]
-        self.has_news = False
-        if self.is_current:
+        self.has_news = bool(self._tellers)
+        if self.has_news:
+            self._resume_at = -inf
+        elif self.is_current:
             self._unclear_since = None
         else:
             self._resume_at = now + self._delay(now)
@@ -274,11 +286,12 @@ class Topology:
         for topic in self._topics.values():
             topic.down(broker)
 
-    def hint(self, name: str) -> None:
-        """Somebody says that there is news of a topic."""
+    def hint(self, name: str, broker: str = "") -> None:
+        """A broker says that there is news of a topic, and is asked itself if it is named: whoever holds something must hear of the new leadership before
+        that gives it up."""
         if name in self._topics:
             self._topics[name].is_spread = True  # even with one replica: it moves, and whoever answers may not have seen it yet
-            self._topics[name].hint()
+            self._topics[name].hint(broker)
 
     def doubt_broker(self, broker: str) -> None:
         """Whatever this broker leads may be led by others."""
