@@ -30,8 +30,8 @@ HIGH_WATER_MARK = 1000
 _WATCHED = zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 _WATCHED |= zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 _EVENT = Struct("=hi")
-_POLLIN, _POLLBOTH = int(zmq.POLLIN), int(zmq.POLLIN | zmq.POLLOUT)  # the operators of zmq's own flags are Python code
 """Number and value of a monitor's event."""
+_POLLIN, _POLLBOTH = int(zmq.POLLIN), int(zmq.POLLIN | zmq.POLLOUT)  # the operators of zmq's own flags are Python code
 _OPTIONS = {
     zmq.LINGER: 0,
     zmq.SNDHWM: HIGH_WATER_MARK,
