@@ -86,7 +86,7 @@ class Shadow(oracles.Oracle):
             blocks = self.world.storage.reader.blocks(partition.log.log_id, shadow._absorber.reached, partition.log.committed, 1 << 30)
             messages.update(block.first + index for block in blocks if block.kind == Kind.MESSAGE for index in range(len(block.values)))
             shadow.log.end = partition.log.committed
-            shadow.stored()
+            shadow.log.persisted(shadow.log.end)
             shadow.absorb(blocks)
             self.writes.setdefault(partition.number, []).extend(shadow.take_writes())
 
@@ -160,7 +160,7 @@ class Copy:
             else:
                 block = Block(Kind.OPERATION, log.end, 1, WALL, 0, 0, [encode(entry)], [0], None, None)
             log.end += len(block.values)
-            self.partition.stored()
+            log.persisted(log.end)
             self.partition.absorb([block])
 
     @property

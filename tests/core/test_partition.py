@@ -66,6 +66,18 @@ def test_a_batch_is_confirmed_when_its_turn_is_on_disk_and_not_before() -> None:
     assert (bench.partition.messages, bench.partition.size) == (2, 2)
 
 
+def test_what_comes_after_the_writes_were_taken_is_not_on_disk_with_them() -> None:
+    bench = Bench()
+    bench.produce(b"a")
+    bench.partition.take_writes()
+    bench.append(GroupCreated("g", 0))
+    bench.partition.persisted(WALL)
+    assert bench.confirmed == [(1, WALL)] and bench.partition.queues == {}
+    assert bench.partition.log.durable == bench.partition.log.committed == bench.partition.log.end - 1
+    bench.end_turn()
+    assert list(bench.partition.queues) == ["g"]
+
+
 def test_an_operation_takes_effect_only_when_it_is_committed() -> None:
     bench = Bench()
     bench.append(GroupCreated("g", 0))

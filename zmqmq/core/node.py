@@ -228,7 +228,7 @@ class Node:
             self._copying = self.cluster.persisted(self._copying, now)
             if not self.cluster.may_serve(now):
                 for partition in self._committing:
-                    partition.log.written(partition.log.end)  # a later turn that cannot be written must not take it back
+                    partition.written()  # a later turn that cannot be written must not take it back
                 self.cluster.speak()
                 self._answer()  # what only asks; nothing is confirmed or delivered
                 return

@@ -81,6 +81,8 @@ class Partition:
         """Those of them that the next turn's writes take off that list."""
         self._taken_off: list[int] = []
         """Those of them whose writes are under way."""
+        self._taken = self.log.end
+        """End of the log when its writes were last taken: whoever hears of another partition's commit in that turn may append to this one."""
         self.time = 0.0
         """Broker time of this turn."""
         self.closed = False
@@ -245,6 +247,7 @@ class Partition:
 
     def take_writes(self) -> list[Write]:
         writes, self.writes = self.writes, []
+        self._taken = self.log.end
         self._taken_off += self.matured
         self.matured.clear()
         for queue in self.queues.values():
@@ -276,11 +279,18 @@ class Partition:
 
     def stored(self) -> None:
         """The turn is on disk, tables and log; what that means to others is another question."""
-        self.log.persisted(self.log.end)
+        self.log.persisted(self._on_disk())
         self.maturing.difference_update(self._taken_off)
         self._taken_off.clear()
         for queue in self.queues.values():
             queue.forget_moved_letters()
+
+    def written(self) -> None:
+        """The turn is on disk, and what that means to others is asked later."""
+        self.log.written(self._on_disk())
+
+    def _on_disk(self) -> int:
+        return min(self._taken, self.log.end)  # a full disk may have cut a follower's log since
 
     def _settle(self, wall: float) -> int:
         """Confirms, applies and opens gates as far as the log is committed."""
