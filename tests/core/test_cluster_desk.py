@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import pytest
+from msgspec.structs import replace
 
 from tests.core.acts import Consumer, Producer, refused
 from tests.core.cluster_world import ClusterWorld, Machine
 from zmqmq.core import admin_commands as admin
 from zmqmq.core import cluster_commands as cluster_admin
 from zmqmq.core.commands import Describe, Described, Moved, Refused
+from zmqmq.core.layout import encode, place_path
 from zmqmq.core.model import TopicSettings
 from zmqmq.core.placement import MOVES_MAX
 from zmqmq.core.places import Place
+from zmqmq.core.tree import Create
 from zmqmq.errors import from_code
 
 CALM = 40.0
@@ -228,6 +231,21 @@ def test_partitions_are_added_and_consumers_look_again() -> None:
     assert len(described(leader).placements) == 3
     assert refused(cluster["b"], admin_address, cluster_admin.AddPartitions(2, "t", 2)).code == "InvalidValue"
     assert refused(cluster["b"], admin_address, cluster_admin.AddPartitions(3, "t", 1001)).code == "InvalidValue"
+
+
+def test_nobody_leads_a_partition_that_its_topic_does_not_count_yet() -> None:
+    cluster = ClusterWorld("ab")
+    Producer(cluster["a"])
+    first = place(cluster)
+    topic_id = cluster.leader.cluster.view.topics["t"].record.topic_id
+    cluster.ensemble.change(Create(place_path(topic_id, 1), encode(replace(first, nonce="somebody/1/t1"))))
+    cluster.pass_time(2.0)
+    assert [[replica.key[1] for replica in machine.cluster.roles] for machine in cluster.living] == [[0], [0]]
+    machine = cluster["b"]
+    machine.ask(machine.connect("p"), cluster_admin.AddPartitions(1, "t", 2), Described)
+    cluster.pass_time(2.0)
+    assert place(cluster, partition=1).epoch == 2
+    Producer(cluster.leader_of(partition=1)).send(b"x", partition=1)
 
 
 # --- brokers ---------------------------------------------------------------------------------------------------------

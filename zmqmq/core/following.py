@@ -131,6 +131,8 @@ class Following:
             record = self._cluster.view.topics_by_id.get(key[0])
             if me is None or record is None or me.broker not in place.replicas or key[0] in self._held_up:
                 return
+            if key[1] >= record.record.partitions:
+                return  # the topic does not count it yet, and what is there may be written over until then
             replica = self._cluster.roles.make(record.record, key[1])
         elif replica.version < 0 and key[0] not in self._cluster.view.topics_by_id:
             return  # no role begins in a topic that is not there
