@@ -3,9 +3,9 @@
     produce / operation ──► writes of this turn ──► disk ──► committed ──► confirmed, applied, delivered
 
 Nothing here is confirmed or applied before it is committed: on this broker's disk, which `persisted` says, and on that of every in-sync
-replica, which the log is told by whoever replicates it (`advance`). An operation takes effect only then, in log order; its table
-changes go into the next turn's writes, so tables never run ahead of the committed log. `snapshot` writes the rest of the state down
-from time to time; a restart reads the snapshot and replays what came after it.
+replica, which the log learns from `agree`. An operation takes effect only then, in log order; its table changes go into the next turn's
+writes, so tables never run ahead of the committed log. `snapshot` writes the rest of the state down from time to time; a restart reads the
+snapshot and replays what came after it.
 """
 
 from __future__ import annotations
@@ -279,7 +279,7 @@ class Partition:
 
     def stored(self) -> None:
         """The turn is on disk, tables and log; what that means to others is another question."""
-        self.log.persisted(self._on_disk())
+        self.log.persisted(min(self._taken, self.log.end))  # a full disk may have cut the log since
         self.maturing.difference_update(self._taken_off)
         self._taken_off.clear()
         for queue in self.queues.values():
@@ -287,10 +287,7 @@ class Partition:
 
     def written(self) -> None:
         """The turn is on disk, and what that means to others is asked later."""
-        self.log.written(self._on_disk())
-
-    def _on_disk(self) -> int:
-        return min(self._taken, self.log.end)  # a full disk may have cut a follower's log since
+        self.log.written(min(self._taken, self.log.end))
 
     def _settle(self, wall: float) -> int:
         """Confirms, applies and opens gates as far as the log is committed."""
