@@ -4,6 +4,7 @@ Each cluster has a name of its own on the ensemble. A test that breaks servers s
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,12 @@ from tests.system.processes import BrokerProcess, Programs
 from zmqmq.testing import TestBroker
 
 HERE = Path(__file__).resolve().parent
+
+
+def pytest_configure() -> None:
+    """A run that a shell has put into the background ignores SIGINT, and so would every program that it starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
