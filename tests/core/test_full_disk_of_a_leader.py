@@ -22,6 +22,14 @@ def records(machine: Machine) -> list[tuple[int, int, bytes, bytes]]:
     return [(offset, record.epoch, record.value, record.text) for offset, record in sorted(log.records.items())]
 
 
+def led() -> tuple[ClusterWorld, Machine]:
+    """Three brokers with a topic of one partition, and its leader."""
+    cluster = ClusterWorld("abc")
+    cluster["a"].topic(cluster["a"].connect("maker"))
+    cluster.pass_time(CATCH_UP)
+    return cluster, cluster.leader_of()
+
+
 def stuff(machine: Machine) -> Callable[[], None]:
     """From now on not even operations fit on its disk, until what this gives is called."""
     commit, is_stuffed = machine.storage.commit, True
@@ -40,10 +48,7 @@ def stuff(machine: Machine) -> Callable[[], None]:
 
 
 def test_what_a_full_disk_refuses_is_not_sent_to_followers_either() -> None:
-    cluster = ClusterWorld("abc")
-    cluster["a"].topic(cluster["a"].connect("maker"))
-    cluster.pass_time(CATCH_UP)
-    leader = cluster.leader_of()
+    cluster, leader = led()
     producer, consumer = Producer(leader), Consumer(leader)
     producer.send(b"first")
     lot = consumer.take()
@@ -60,10 +65,7 @@ def test_what_a_full_disk_refuses_is_not_sent_to_followers_either() -> None:
 
 
 def test_what_was_written_without_a_lease_is_not_taken_back_by_a_disk_that_fills_later() -> None:
-    cluster = ClusterWorld("abc")
-    cluster["a"].topic(cluster["a"].connect("maker"))
-    cluster.pass_time(CATCH_UP)
-    leader = cluster.leader_of()
+    cluster, leader = led()
     producer, consumer = Producer(leader), Consumer(leader)
     cluster.ensemble.down()
     cluster.pass_time(CATCH_UP)
