@@ -43,7 +43,7 @@ def stuff(machine: Machine) -> Callable[[], None]:
         nonlocal is_stuffed
         is_stuffed = False
 
-    machine.storage.commit = refuse
+    machine.storage.commit = refuse  # type: ignore[method-assign]
     return has_room
 
 
