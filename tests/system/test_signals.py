@@ -18,6 +18,8 @@ INTERRUPTED = 130
 SOON = 15.0
 """Seconds that a program may take to end, drain included."""
 MOMENTS = random.Random(7400)
+BEGIN = "import runpy, sys; print('begun', flush=True); del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
+"""Runs a program once Python itself has started: what a signal does to the interpreter before that is not the program's to decide."""
 
 
 def later(program: Program, longest: float) -> None:
@@ -88,7 +90,8 @@ def test_a_command_in_the_middle_of_its_input_ends_soon(number: int, programs: P
 
 def test_a_broker_that_is_stopped_while_it_starts_ends_too(programs: Programs, tmp_path: Path) -> None:
     for index in range(6):
-        program = programs.start("broker", "run_broker.py", "--port", free_ports(), "--data", tmp_path / f"data-{index}")
+        program = programs.start("broker", "-c", BEGIN, "run_broker.py", "--port", free_ports(), "--data", tmp_path / f"data-{index}")
+        program.line("begun")
         later(program, 0.6)
         program.signal(SIGNALS[index % 2])
         assert program.wait(SOON) in (0, INTERRUPTED, -signal.SIGINT, -signal.SIGTERM), program.errors
