@@ -78,10 +78,12 @@ def live_on_a_full_disk(directory: Path) -> None:
     tenant = Tenant(directory)
     accepted = []
     for _ in range(CYCLES):
+        assert tenant.store.has_ballast
         accepted.append(tenant.fill())
         assert tenant.store.reader.logs()[0].end == tenant.next  # nothing of the refused turn is there
         tenant.store.free_ballast()
         assert not tenant.store.has_room()
+        assert not tenant.store.has_ballast
         tenant.acknowledge(40)
         assert not tenant.store.has_room()
         tenant.trim_until_room()
@@ -99,6 +101,7 @@ def _restart_and_go_on(tenant: Tenant, directory: Path) -> None:
     again = Tenant(directory)
     again.start, again.next = tenant.start, tenant.next
     assert not again.store.has_room()
+    assert not again.store.has_ballast
     again.acknowledge(10)
     again.trim_until_room()
     again.produce()

@@ -67,8 +67,7 @@ class Broker:
         self._turn_bytes = min(TURN_BYTES, self.storage.turn_bytes) if config.ballast_bytes else TURN_BYTES
         self.node = Node(self._settings(), self.storage.reader, shells.random, membership(config, self.storage) if self.tree is not None else None)
         self._peers: set[str] = set()
-        self._stopping = False
-        self._full = False
+        self._stopping = self._full = False
         self._next_look = 0.0
         self._next_upkeep = 0.0
         self._next_figures = 0.0
@@ -218,7 +217,7 @@ class Broker:
         return count
 
     def _end_turn(self) -> None:
-        """Persist, then send: nothing of a turn is said before it is on disk."""
+        """Persist, then send: nothing of a turn is said before it is on disk; only followers may write it at the same time."""
         if self._persist():
             self.node.persisted(self.clock.read().now)
         self.clock.not_before(self.node.context.latest)
@@ -227,6 +226,8 @@ class Broker:
     def _persist(self) -> bool:
         """Commits the turn; False if not even its operations fit on the disk: they are carried to the next turn."""
         writes = self.node.take_writes()
+        for address, command in self.node.ahead() if self.storage.has_ballast else ():  # else a full disk may have to refuse it
+            self.transport.send(address, encode(command))
         if self._commit(writes):
             return True
         self._meet_full_disk()

@@ -28,8 +28,10 @@ def test_a_full_disk_refuses_the_whole_turn_and_the_ballast_lets_it_pass_once(di
     with pytest.raises(StorageFull):
         store.commit(turn)
     assert store.reader.logs()[0].end == 0
+    assert store.has_ballast
     store.free_ballast()
     assert not store.has_room()
+    assert not store.has_ballast
     store.commit(turn)
     assert store.reader.logs()[0].end == 6
 

@@ -121,13 +121,19 @@ class Machine(World):
         assert self.node.fatal is None, self.node.fatal
         self.finish()
 
+    def _go_ahead(self) -> None:
+        self._answer(self.node.ahead() if self.storage.has_ballast else ())
+
+    def _answer(self, answers: Iterable[tuple[bytes, Command]]) -> None:
+        for address, command in answers:
+            asker = self.cluster_world.machines[address.removeprefix(PEER).decode()]
+            if asker.is_alive:
+                asker.answers.append((self.name, decode_answer(encode(command))))
+
     def _post(self, output: Output) -> None:
         machines = self.cluster_world.machines
-        clients = [(address, command) for address, command in output.sends if not address.startswith(PEER)]
-        for address, command in output.sends:
-            if address.startswith(PEER) and (asker := machines[address.removeprefix(PEER).decode()]).is_alive:
-                asker.answers.append((self.name, decode_answer(encode(command))))
-        super()._post(output._replace(sends=clients))
+        self._answer(sent for sent in output.sends if sent[0].startswith(PEER))
+        super()._post(output._replace(sends=[sent for sent in output.sends if not sent[0].startswith(PEER)]))
         self.events += output.events
         for broker, endpoint in (output.peers or {}).items():
             if self.up.get(broker) != endpoint and machines[broker].is_alive:

@@ -22,9 +22,11 @@ def records(machine: Machine) -> list[tuple[int, int, bytes, bytes]]:
     return [(offset, record.epoch, record.value, record.text) for offset, record in sorted(log.records.items())]
 
 
-def led() -> tuple[ClusterWorld, Machine]:
-    """Three brokers with a topic of one partition, and its leader."""
+def led(ballast: int = 0) -> tuple[ClusterWorld, Machine]:
+    """Three brokers with a topic of one partition, and its leader. Without a ballast nothing goes ahead to followers."""
     cluster = ClusterWorld("abc")
+    for machine in cluster.living:
+        machine.disk.ballast = ballast
     cluster["a"].topic(cluster["a"].connect("maker"))
     cluster.pass_time(CATCH_UP)
     return cluster, cluster.leader_of()

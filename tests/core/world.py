@@ -100,15 +100,21 @@ class World:
 
     def _persist(self) -> bool:
         writes = self.node.take_writes()
+        self._go_ahead()
         if self._commit(writes):
             return True
         self.node.set_storage_full(True)
         self.storage.free_ballast()
+        if self._commit(writes):
+            return True
         writes = self.node.drop_appends(writes)
         if not self._commit(writes):
             self.node.carry(writes)
             return False
         return True
+
+    def _go_ahead(self) -> None:
+        """What other brokers may have before the turn is on disk; there are none."""
 
     def _commit(self, writes: list[Write]) -> bool:
         try:

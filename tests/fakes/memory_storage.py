@@ -105,6 +105,10 @@ class MemoryStorage:
             self.disk.room -= self.disk.ballast
         return not self.disk.ballast_free
 
+    @property
+    def has_ballast(self) -> bool:
+        return self.disk.ballast > 0 and not self.disk.ballast_free
+
     def has_room(self) -> bool:
         return self.restore_ballast()
 

@@ -17,6 +17,7 @@ from zmqmq.core.agreements import Agreements
 from zmqmq.core.feeding import Feeder
 from zmqmq.core.fetching import Fetcher
 from zmqmq.core.leader import Leader
+from zmqmq.core.node import Node
 from zmqmq.core.peer_commands import Fetch
 from zmqmq.core.places import Member, Place
 from zmqmq.core.queue import Queue
@@ -211,6 +212,17 @@ def records_go_on_a_stale_picture() -> list[Patch]:
     return [(following.Following, "_drop_unwanted", eager)]
 
 
+def what_went_ahead_is_taken_back() -> list[Patch]:
+    """A full disk takes back what followers may have written already, and its place is given to others."""
+    drop_appends = Node.drop_appends
+
+    def forgetful(self: Node, writes: list[Write]) -> list[Write]:
+        self._ahead.clear()
+        return drop_appends(self, writes)
+
+    return [(Node, "drop_appends", forgetful)]
+
+
 CLUSTER_MUTATIONS: list[Mutation] = [
     too_few_are_enough,
     a_proposed_member_does_not_count,
@@ -230,4 +242,5 @@ CLUSTER_MUTATIONS: list[Mutation] = [
     promises_are_not_written,
     any_snapshot_is_taken,
     records_go_on_a_stale_picture,
+    what_went_ahead_is_taken_back,
 ]

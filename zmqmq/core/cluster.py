@@ -7,7 +7,7 @@ after that waits until the lease is renewed, and is void if the registration tur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -248,6 +248,13 @@ class Cluster:
         replica = self.roles.of(partition)
         if replica is not None:
             self.replication.note(replica, writes)
+
+    def ahead(self, partitions: Iterable[Partition]) -> tuple[list[tuple[bytes, Fetched]], list[Partition]]:
+        """What followers may have before this turn is on disk here, and of which partitions."""
+        led = [replica for partition in partitions if (replica := self.roles.of(partition)) is not None and replica.role is Role.LEADER]
+        answers = self.replication.ahead(led)
+        told = {(part.topic_id, part.partition) for _, answer in answers for part in answer.parts if part.blocks}
+        return answers, [replica.partition for replica in led if replica.key in told]
 
     def persisted(self, copies: dict[Partition, None], now: float) -> dict[Partition, None]:
         """This turn is on disk, for partitions that are not open for clients; gives those that wait for the lease to open."""

@@ -1,13 +1,14 @@
 """The leader's side of fetching: follower brokers' questions, held until there is news, and answered in one frame for all partitions.
 
-What a follower reports counts at once; what it gets is only what is on this broker's disk. Replicas that are in sync are served
-first; those that catch up share a bounded rate, so that live traffic does not suffer.
+What a follower reports counts at once. A replica that is in sync and has all that came before gets the records of a turn while they are
+written here (`ahead`), so that disks work side by side; whoever is behind gets what is on this broker's disk. Replicas that are in sync
+are served first; those that catch up share a bounded rate, so that live traffic does not suffer.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from zmqmq.core.follower import block_of
 from zmqmq.core.peer_commands import Block, Fetch, Fetched, FetchedPart, FetchPart
@@ -33,7 +34,7 @@ class Tail:
         block = block_of(write)
         if block is None:
             return
-        size = sum(map(len, block.values)) + PART_OVERHEAD * len(block.values)
+        size = weight_of(block)
         self._blocks.append((block, size))
         self._size += size
         while self._size > TAIL_BYTES and self._blocks:
@@ -173,6 +174,33 @@ class Feeder:
             if parts or now >= peer.until:
                 yield self._close(peer, parts + self._committed(peer))
 
+    def ahead(self, replicas: Sequence[Replica]) -> Iterator[tuple[bytes, Fetched]]:
+        """Answers to held questions with what this turn is about to write: as much as each may hold of the replicas, which are led here."""
+        for peer in self.peers.values():
+            fetch = peer.fetch
+            if fetch is None or not peer.is_known():
+                continue
+            left = fetch.max_bytes
+            parts: list[FetchedPart] = []
+            for replica in replicas:
+                part = self._unwritten(replica, peer, fetch.broker, left) if left > 0 else None
+                if part is not None:
+                    left -= sum(map(weight_of, part.blocks))
+                    peer.committed[replica.key] = part.committed
+                    parts.append(part)
+            if parts:
+                yield self._close(peer, parts + self._committed(peer))
+
+    def _unwritten(self, replica: Replica, peer: Peer, broker: str, max_bytes: int) -> FetchedPart | None:
+        """The records of this turn, for a follower that is in sync and has everything before them."""
+        log, part, tail = replica.partition.log, peer.parts.get(replica.key), self.tails.get(replica.key)
+        if part is None or tail is None or part.offset != log.durable or not self._is_in_sync(replica.key, broker) or self._led(peer, replica.key) is None:
+            return None
+        if part.offset and log.end_of_epoch(part.last_epoch)[0] != part.last_epoch:
+            return None
+        blocks = tail.since(part.offset, log.end, max_bytes)
+        return self._data(replica, part, blocks, after(blocks)) if blocks else None
+
     def _close(self, peer: Peer, parts: list[FetchedPart], again: bool = False) -> tuple[bytes, Fetched]:
         assert peer.fetch is not None, "only a question that is held is answered"
         answer = Fetched(peer.fetch.id, peer.be, parts, again)
@@ -199,7 +227,7 @@ class Feeder:
                 del peer.fresh[key]  # there will be news when there is more, or when this broker leads in that epoch
             if answer is None:
                 continue
-            size = sum(sum(map(len, block.values)) + PART_OVERHEAD * len(block.values) for block in answer.blocks)
+            size = sum(map(weight_of, answer.blocks))
             left -= size
             if not in_sync:
                 slow -= size
@@ -244,7 +272,11 @@ class Feeder:
         if part.offset < log.trimmed and not log.trimmed <= part.installing:  # what the snapshot does not tell must still be there
             return FetchedPart(*head, "trimmed", log.committed, log.trimmed)
         blocks, reached = self._read(replica, part.offset, max_bytes)
-        return FetchedPart(*head, "data", log.committed, log.trimmed, blocks, next=reached) if reached > part.offset else None
+        return self._data(replica, part, blocks, reached) if reached > part.offset else None
+
+    def _data(self, replica: Replica, part: FetchPart, blocks: list[Block], reached: int) -> FetchedPart:
+        log = replica.partition.log
+        return FetchedPart(*replica.key, replica.epoch, part.offset, "data", log.committed, log.trimmed, blocks, next=reached)
 
     def _read(self, replica: Replica, offset: int, max_bytes: int) -> tuple[list[Block], int]:
         """Records on disk from `offset` on, and how far the log is covered by them."""
@@ -261,4 +293,14 @@ class Feeder:
                 return [], offset
             if not blocks:
                 return [], log.durable
-        return blocks, blocks[-1].first + len(blocks[-1].values)
+        return blocks, after(blocks)
+
+
+def weight_of(block: Block) -> int:
+    """Bytes of a block in an answer, about."""
+    return sum(map(len, block.values)) + PART_OVERHEAD * len(block.values)
+
+
+def after(blocks: Sequence[Block]) -> int:
+    """The offset after the last record."""
+    return blocks[-1].first + len(blocks[-1].values)

@@ -6,12 +6,13 @@ One turn, as the loop drives it (`zmqmq.broker`):
     receive(address, command)   any number of times
     tick()                      let time pass: retries, delays, sessions, retention, snapshots, beacons
     take_writes()               what must be on disk before anybody hears of it
+    ahead()                     what followers may write at the same time
     persisted()                 it is: confirm, apply, deliver, wake
     take_output()               what to send and publish
     deadline()                  when the next turn is due at the latest
 
 Answers that promise something are made in `persisted`, so the order "persist, then send" cannot be got wrong
-from outside. If the disk is full, `drop_appends` takes the turn's messages back and the operations go on alone.
+from outside. If the disk is full, `drop_appends` takes the turn's messages back, except what went ahead, and the operations go on alone.
 """
 
 from __future__ import annotations
@@ -78,6 +79,8 @@ class Node:
         self._committing: dict[Partition, None] = {}
         self._copying: dict[Partition, None] = {}
         self._carried: list[Write] = []
+        self._ahead: dict[Partition, None] = {}
+        """Partitions of which followers may have what is not on disk here."""
         self._retry_at = 0.0
         self._unfinished = False
         self._handlers = routes(self)
@@ -198,6 +201,15 @@ class Node:
             cluster.note(partition, taken)
         return writes
 
+    def ahead(self) -> Sequence[tuple[bytes, Command]]:
+        """Answers with records of this turn, for followers in sync: to be sent at once, while the turn is written here. They are not
+        taken back any more, so it is not for a disk that may be too full for the turn."""
+        if self.cluster is None or self.context.storage_full:
+            return []
+        answers, partitions = self.cluster.ahead(self._committing)
+        self._ahead.update(dict.fromkeys(partitions))
+        return answers
+
     def carry(self, writes: list[Write]) -> None:
         """Not even these could be written: they come first in the next turn."""
         self._carried = writes
@@ -209,21 +221,24 @@ class Node:
         return bool(self._carried)
 
     def drop_appends(self, writes: list[Write]) -> list[Write]:
-        """The disk is full: refuses the turn's messages and returns the writes that remain."""
+        """The disk is full: refuses the turn's messages and returns the writes that remain. What followers may have already remains too."""
         error = StorageFull(DISK_FULL, hint=DISK_FULL_HINT, broker=self.context.settings.broker_id)
         if self.cluster is not None:
             writes = self.cluster.drop(writes)
-        dropped = {(partition.log.log_id, offset) for partition in self._committing for offset in partition.drop_appends(error)}
+        told = {partition.log.log_id for partition in self._ahead}
+        dropping = [partition for partition in self._committing if partition.log.log_id not in told]
+        dropped = {(partition.log.log_id, offset) for partition in dropping for offset in partition.drop_appends(error)}
         return [
             write
             for write in writes
-            if not isinstance(write, AppendMessages | AppendDelayed)
+            if not (isinstance(write, AppendMessages | AppendDelayed) and write.log_id not in told)
             and not (isinstance(write, AppendOperation) and (write.log_id, write.offset) in dropped)
         ]
 
     def persisted(self, now: float) -> None:
         """The writes are on disk, `now` is the moment after that: everything that waited for it happens now, as far as this broker may still speak."""
         context = self.context
+        self._ahead.clear()
         if self.cluster is not None:
             self._copying = self.cluster.persisted(self._copying, now)
             if not self.cluster.may_serve(now):

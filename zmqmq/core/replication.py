@@ -3,13 +3,14 @@
     a leader      takes followers' questions, knows what is committed by them, and answers when there is news
     a follower    asks each leader broker one question for all partitions, appends the answers, and asks again when they are on disk
 
-Nothing is reported, answered or asked before the turn is on disk (`persisted`): a follower reports only what a crash cannot take away,
-and a leader counts for itself only that.
+Nothing is reported or asked before the turn is on disk (`persisted`): a follower reports only what a crash cannot take away, and a
+leader counts for itself only that. Records alone may go out to followers while they are written here (`ahead`): they are of this
+leadership, and who leads next tells by the epochs what became of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -81,7 +82,7 @@ class Replication:
             if (tail := self._feeder.tails.get(replica.key)) is not None:
                 tail.forget(min((progress.offset for name, progress in replica.leader.followers.items() if name in replica.leader.isr), default=log.durable))
             self.roles.touch(replica)
-            if part.offset == log.durable:
+            if part.offset >= log.durable:  # more, if what it got ahead could not be written here yet
                 self._feeder.has_all(command.broker, replica.key)
             if command.broker not in replica.leader.isr:
                 self.examine[replica.key] = None
@@ -183,6 +184,11 @@ class Replication:
             tail = self._feeder.tails.setdefault(replica.key, Tail())
             for write in writes:
                 tail.note(write)
+
+    def ahead(self, replicas: Sequence[Replica]) -> list[tuple[bytes, Fetched]]:
+        """Answers to followers with what this turn is about to write of partitions that are led here. What they get they may report, and then they
+        count on it: from now on it must not be taken back."""
+        return list(self._feeder.ahead(replicas))
 
     def drop(self, writes: list[Write]) -> list[Write]:
         """The disk is full: what followers have fetched in this turn is taken back; they ask again. What is led here is read from disk for them: not all

@@ -32,6 +32,8 @@ class DiskRoom:
         self.full = False
         """The ballast was given up and there is no room yet."""
         self._tight = False
+        self.has_ballast = False
+        """There is something to give up: a turn that meets a full disk will fit all the same."""
 
     @property
     def turn(self) -> int:
@@ -51,6 +53,7 @@ class DiskRoom:
         if size != target:
             self._ballast.resize(target)
         self._wanted = max(target, MIN_TURN)
+        self.has_ballast = target > 0
 
     def attend(self, connection: sqlite3.Connection) -> None:
         """Takes charge of the opened database's size."""
@@ -60,7 +63,7 @@ class DiskRoom:
 
     def give_up_ballast(self) -> None:
         """Frees the ballast's bytes."""
-        self.full = True
+        self.full, self.has_ballast = True, False
         self._ballast.release()
 
     def hold_size(self, connection: sqlite3.Connection) -> None:
@@ -88,7 +91,7 @@ class DiskRoom:
         spare = self._directory.free() + self._ballast.size() - 3 * self.turn
         if spare < self.turn or not self._ballast.resize(min(self._wanted, spare)):
             return False
-        self.full = False
+        self.full, self.has_ballast = False, True
         return True
 
     def _set_ceiling(self, connection: sqlite3.Connection, pages: int) -> None:

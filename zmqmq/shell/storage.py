@@ -205,6 +205,11 @@ class Storage:
             return  # what could be copied was; the log stays until there is room
 
     @property
+    def has_ballast(self) -> bool:
+        """Whether a turn that meets a full disk will fit all the same, once the ballast is given up."""
+        return self._room.has_ballast
+
+    @property
     def turn_bytes(self) -> int:
         """Bytes that one turn may write so that the ballast can carry it when the disk is full; small on a small disk."""
         return self._room.turn
