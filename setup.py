@@ -19,7 +19,7 @@ README = HERE / "README.md"
 
 CLI = ["typer>=0.20", "rich>=13", "pyyaml>=6"]
 BROKER = [*CLI, "kazoo>=2.10", "sqlite-utils>=3.36", "structlog>=24", "prometheus-client>=0.20"]
-TESTS = ["pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.5", "hypothesis>=6.100", "psutil>=5.9"]
+TESTS = ["pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.5", "hypothesis>=6.100", "psutil>=5.9", "trustme>=1.1"]
 DEV = [*BROKER, *TESTS, "mypy>=1.10", "ruff>=0.6", "types-PyYAML>=6", "types-psutil>=5.9"]
 
 setup(

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -111,15 +112,16 @@ class Server:
 class Ensemble:
     """Several servers that agree. Servers are counted from 0. `hosts` is what a client is given."""
 
-    def __init__(self, directory: Path, servers: int = 3, tick: int = TICK_MILLISECONDS) -> None:
-        """Starts them; `wait_ready` says when they serve. Raises RuntimeError on a machine without ZooKeeper."""
+    def __init__(self, directory: Path, servers: int = 3, tick: int = TICK_MILLISECONDS, options: Sequence[str] = ()) -> None:
+        """Starts them; `wait_ready` says when they serve. `options` are more lines of each server's configuration. Raises RuntimeError on a machine
+        without ZooKeeper."""
         if missing := missing_parts():
             raise RuntimeError(missing)
         ports = free_ports(3 * servers)
         self.servers = [Server(number, directory / f"zk-{number + 1}", ports[3 * number]) for number in range(servers)]
         members = [f"server.{number + 1}=127.0.0.1:{ports[3 * number + 1]}:{ports[3 * number + 2]}" for number in range(servers)]
         for server in self.servers:
-            self._prepare(server, members if servers > 1 else [], tick)
+            self._prepare(server, [*(members if servers > 1 else []), *options], tick)
         for server in self.servers:
             server.start()
 
