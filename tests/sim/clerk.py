@@ -72,8 +72,7 @@ class SimEnsemble(MemoryEnsemble):
         elif buried and path.startswith(layout.IDS + "/"):
             info = layout.decode(path, data, layout.BrokerInfo)
             if isinstance(info, layout.BrokerInfo):
-                self._court.situations["buried"] += 1
-                self._court.buried.add((info.broker_id, info.be))
+                self._court.bury((info.broker_id, info.be), self.now())
 
     def expire(self, session: int) -> None:
         if self.alive(session):

@@ -108,7 +108,7 @@ class ClusterStorms:
         if host.tree is not None and host.tree.session:
             cluster = host.broker.node.cluster if host.broker is not None else None
             if cluster is not None and cluster.registrar.me is not None:
-                self._mesh.court.buried.add((host.name, cluster.registrar.me.be))
+                self._mesh.court.bury((host.name, cluster.registrar.me.be), self._world.scheduler.now)
             host.tree.expire()
 
     def tree_is_away(self) -> None:

@@ -16,6 +16,7 @@ from tests.sim.mesh import Mesh
 from tests.sim.world import World
 from zmqmq.config import BrokerConfig, ZooKeeperConfig
 from zmqmq.config_cluster import ReplicationConfig
+from zmqmq.core.registrar import LEASE_PART
 
 BROKERS = (3, 3, 3, 4)
 REPLICAS = (0, 3, 3, 3, 2, 1)
@@ -36,6 +37,7 @@ class ClusterWorld(World):
         rng = self.rng
         self.mesh = Mesh(self.scheduler, rng, self.note, History())
         self.zookeeper = ZooKeeperConfig(hosts="sim:2181", session_timeout_seconds=rng.choice([2.0, 4.0, 6.0]))
+        self.mesh.court.lease = self.zookeeper.session_timeout_seconds * LEASE_PART
         self.replication = ReplicationConfig(max_lag_seconds=rng.choice([1.0, 4.0]), fetch_bytes=rng.choice([65536, 8 << 20]))
         self.replicas = rng.choice(REPLICAS)
         return [self._machine(number) for number in range(rng.choice(BROKERS))]

@@ -19,6 +19,7 @@ from tests.sim.verdicts import (
     confirmed,
     deletion_is_right,
     follows,
+    in_lease,
     in_order_of_epochs,
     in_session,
     lawful,
@@ -59,8 +60,10 @@ class Court:
         self.situations: Counter[str] = Counter()
         self.expired: dict[int, float] = {}
         """Session -> when the servers ended it."""
-        self.buried: set[Life] = set()
-        """Who was declared dead without being so."""
+        self.buried: dict[Life, float] = {}
+        """Who was declared dead without being so, and when."""
+        self.lease = 0.0
+        """Seconds that a lease may last."""
         self.on_committed: Callable[[Key, Sequence[tuple[int, Entry]]], None] = lambda key, records: None
         """Hears of records when they become committed."""
         self._leaders: dict[tuple[Key, int], Life] = {}
@@ -198,8 +201,14 @@ class Court:
 
     def acts(self, life: Life, session: int, now: float, what: str) -> None:
         """Something with an effect leaves a broker: a delivery or a confirmation."""
+        in_lease(life, self.buried, self.lease, now, what)
         if life not in self.buried:
             in_session(life[0], session, self.expired, now, what)
+
+    def bury(self, life: Life, now: float) -> None:
+        """Somebody is declared dead who is not; what its lease still allows is excused."""
+        self.situations["buried"] += 1
+        self.buried.setdefault(life, now)
 
     def delivers(self, life: Life, key: Key, epoch: int) -> None:
         """A broker delivers a message of the partition as leader of an epoch."""

@@ -75,7 +75,7 @@ def test_the_end_of_a_session_and_a_burial_are_told_apart(court: Court, ensemble
     ensemble.commit(buried, [Create(layout.broker_path("a"), encode(info), True)])
     ensemble.expire(silent)
     ensemble.change(Delete(layout.broker_path("a")))
-    assert list(court.expired) == [silent] and court.buried == {("a", 3)}
+    assert list(court.expired) == [silent] and list(court.buried) == [("a", 3)]
 
 
 def test_only_places_are_places() -> None:

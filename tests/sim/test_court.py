@@ -278,12 +278,22 @@ def test_a_confirmation_after_the_end_of_the_session_is_seen(stage: Stage) -> No
         stage.court.acts(("a", 1), 99, 4.1, "produced")
 
 
+def test_who_is_declared_dead_by_mistake_may_go_on_no_longer_than_its_lease(stage: Stage) -> None:
+    stage.court.lease = 2.0
+    stage.court.session_ended(99, 4.0)
+    stage.court.bury(("a", 1), 4.0)
+    stage.court.bury(("a", 1), 5.0)
+    stage.court.acts(("a", 1), 99, 6.0, "produced")
+    with pytest.raises(Violation, match="R10"):
+        stage.court.acts(("a", 1), 99, 6.1, "produced")
+
+
 def test_a_deposed_leader_that_delivers_is_seen_unless_it_was_declared_dead_by_mistake(stage: Stage) -> None:
     stage.court.delivers(("b", 1), KEY, 2)
     with pytest.raises(Violation, match="R10"):
         stage.court.delivers(("a", 1), KEY, 1)
     assert not stage.court.is_deposed(("a", 1), KEY, 1)
-    stage.court.buried.add(("a", 1))
+    stage.court.bury(("a", 1), 4.0)
     stage.court.delivers(("a", 1), KEY, 1)
     assert stage.court.is_deposed(("a", 1), KEY, 1) and not stage.court.is_deposed(("a", 1), KEY, 2)
 

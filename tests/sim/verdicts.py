@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping, Sequence
 
+from tests.sim.clocks import DRIFT_MAX
 from tests.sim.copies import Copy, Entry, Key
 from tests.sim.history import demand
 from zmqmq.core.places import Place
@@ -120,6 +121,12 @@ def in_session(broker: str, session: int, expired: Mapping[int, float], now: flo
     """R10: nothing with an effect leaves a broker when its session is over."""
     end = expired.get(session)
     demand(end is None or now <= end, "R10: a broker goes on after the end of its session", broker, session, end, now, what)
+
+
+def in_lease(life: Life, buried: Mapping[Life, float], lease: float, now: float, what: str) -> None:
+    """R10: who is declared dead and lives may not know it, but no longer than the lease lasts that it had then."""
+    end = buried.get(life, now) + lease * (1.0 + DRIFT_MAX)
+    demand(now <= end, "R10: a broker that was declared dead goes on after its lease", *life, end, now, what)
 
 
 def in_order_of_epochs(newest: MutableMapping[Key, int], key: Key, epoch: int, excused: bool) -> None:
