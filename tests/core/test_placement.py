@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.core.small_cluster import a_member, a_place, a_view
 from zmqmq.core.cluster_view import ClusterView, WishEntry
@@ -85,6 +86,16 @@ def test_new_replicas_avoid_drained_brokers_unless_there_are_too_few_others() ->
     view = a_view("abcd", [], {"a": DRAINED, "b": REMOVED})
     assert sorted(homes(view, 2)) == ["c", "d"]
     assert sorted(homes(view, 3)) == ["a", "c", "d"]
+
+
+@pytest.mark.parametrize("left", [a_place("a"), a_place("ab", adding=["b"])])
+def test_what_a_failed_attempt_to_add_partitions_has_left_is_not_moved_and_hinders_nothing(left: Place) -> None:
+    view = a_view("abc", [a_place("abc"), a_place("acb"), left], replicas=3)
+    entry = view.topics["t"]
+    view.topics_by_id[entry.record.topic_id] = entry._replace(record=replace(entry.record, partitions=2))
+    moved = {move.key[1] for move in plan(view, {}, 0.0)}
+    assert moved and moved <= {0, 1}, "one of the two that the same broker leads"
+    assert loads(view)[0] == {"a": 2, "b": 2, "c": 2}
 
 
 @settings(max_examples=25, deadline=None)

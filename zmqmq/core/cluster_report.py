@@ -49,7 +49,7 @@ def _in_sync(view: ClusterView, place: Place) -> list[str]:
 
 
 def _leads(view: ClusterView) -> Counter[str]:
-    return Counter(_leader(view, entry.place) for entry in view.places.values())
+    return Counter(_leader(view, entry.place) for key, entry in view.places.items() if view.counts(key))
 
 
 def report_of(cluster: Cluster, command: AskCluster) -> ClusterReport:
@@ -75,12 +75,13 @@ def report_of(cluster: Cluster, command: AskCluster) -> ClusterReport:
 
 def _members(view: ClusterView) -> list[MemberSummary]:
     """Those that are registered, and those that hold something."""
-    holders = {broker for entry in view.places.values() for broker in entry.place.replicas}
+    held = [entry.place for key, entry in view.places.items() if view.counts(key)]
+    holders = {broker for place in held for broker in place.replicas}
     leads = _leads(view)
     members = []
     for broker in sorted(holders | set(view.brokers)):
         info, wish = view.brokers.get(broker), view.wishes.get(broker)
-        places = [entry.place for entry in view.places.values() if broker in entry.place.replicas]
+        places = [place for place in held if broker in place.replicas]
         members.append(
             MemberSummary(
                 broker,

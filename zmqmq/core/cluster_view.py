@@ -92,6 +92,12 @@ class ClusterView:
         numbers = range(entry.record.partitions) if entry else ()
         return {number: self.places[topic_id, number] for number in numbers if (topic_id, number) in self.places}
 
+    def counts(self, key: Key) -> bool:
+        """Whether the partition is one of its topic. A place without that is what a failed attempt to add partitions has left: nobody leads it, and the next
+        attempt takes it over."""
+        entry = self.topics_by_id.get(key[0])
+        return entry is not None and key[1] < entry.record.partitions
+
     def is_draining(self, broker: str) -> bool:
         """Whether the broker shall lead nothing (it is drained or removed)."""
         wish = self.wishes.get(broker)

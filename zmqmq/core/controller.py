@@ -200,7 +200,7 @@ class Controller:
             writes[move.key] = (move.key, PlaceEntry(begin_move(entry.place, move.replicas), entry.version))
         asked = sum(entry.place.target != "" for entry in view.places.values())
         waiting = False
-        for key in sorted(key for key in view.places if key[0] in view.topics_by_id and key not in writes):
+        for key in sorted(key for key in view.places if view.counts(key) and key not in writes):
             entry = view.places[key]
             better = better_leader(view, entry.place)
             if better is None:

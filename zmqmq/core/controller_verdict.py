@@ -16,10 +16,9 @@ from zmqmq.core.places import Place, elect, end_move, is_moved, needed_of, quoru
 
 def next_place(view: ClusterView, key: Key, place: Place) -> Place | None:
     """What has to be written now: former lives leave the in-sync set, a leader is appointed, a finished move ends, the leader is asked to hand over."""
-    topic = view.topics_by_id.get(key[0])
-    if topic is None or key[1] >= topic.record.partitions:
+    if not view.counts(key):
         return None
-    min_in_sync = topic.record.settings.min_in_sync
+    min_in_sync = view.topics_by_id[key[0]].record.settings.min_in_sync
     needed = needed_of(place, min_in_sync)
     avoid = [broker for broker in place.replicas if view.is_draining(broker)]
     wanted = _with_leader(view, _without_former_lives(view, place, needed), needed, avoid)

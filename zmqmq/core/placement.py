@@ -83,7 +83,7 @@ def place_new(partitions: int, replicas: int, racks: Mapping[str, str], holds: M
 def loads(view: ClusterView) -> tuple[Counter[str], Counter[str]]:
     """How many replicas, and how many first places, each broker has when all moves have ended."""
     holds, leads = Counter[str](), Counter[str]()
-    for entry in view.places.values():
+    for entry in (entry for key, entry in view.places.items() if view.counts(key)):
         replicas = settled_replicas(entry.place)
         holds.update(replicas)
         leads.update(replicas[:1])
@@ -176,7 +176,7 @@ class _Planner:
         self.finals: dict[Key, list[str]] = {}
         self.moving: set[Key] = set()
         for key in sorted(view.places):
-            if key[0] in view.topics_by_id:
+            if view.counts(key):
                 place = view.places[key].place
                 self.finals[key] = settled_replicas(place)
                 if is_moving(place):
