@@ -60,6 +60,9 @@ class ClusterWorld(World):
             host.watch(referee.stored)
         return referee
 
+    def lost_topics(self) -> set[str]:
+        return self.mesh.court.lost_topics()
+
     def what_else_is_missing(self) -> list[str]:
         asked = ["the administrator waits for answers"] if self.admin is not None and len(self.admin.asking._requests) else []
         return asked + self.mesh.court.unwell()

@@ -230,7 +230,7 @@ class Court:
         missing: list[str] = []
         for key, truth in sorted(self.partitions.items()):
             place = truth.place
-            if place is None or self._is_lost(place):
+            if place is None or self._is_lost(place) or not self._counts(key):
                 continue
             if not place.leader:
                 missing.append(f"{key} has no leader")
@@ -239,6 +239,15 @@ class Court:
             if place.adding or place.removing or place.elr:
                 missing.append(f"{key} is unfinished: {place}")
         return missing
+
+    def _counts(self, key: Key) -> bool:
+        """Whether the partition is one of its topic, and not what a failed attempt to add partitions has left."""
+        return key[0] not in self.topics or key[1] < self.topics[key[0]].partitions
+
+    def lost_topics(self) -> set[str]:
+        """Topics with a partition that is lost: who consumes them goes on looking for its leader."""
+        lost = [key for key, truth in self.partitions.items() if truth.place is not None and self._counts(key) and self._is_lost(truth.place)]
+        return {self.topics[topic_id].name for topic_id, _ in lost if topic_id in self.topics}
 
     def _is_lost(self, place: Place) -> bool:
         """Whether every disk that was complete is gone: a partition of one replica that was made while its broker lost its disk. Nothing heals that."""

@@ -45,7 +45,9 @@ def what_is_missing(world: World) -> list[str]:
         missing += [f"{group} has {truth.unsettled} unsettled in {name}" for group, truth in log.groups.items() if truth.unsettled]
         if log.delayed:
             missing.append(f"{len(log.delayed)} are delayed in {name}")
-    missing += [trouble for consumer in world.consumers if consumer.is_alive and (trouble := _awake(consumer))]
+    lost = world.lost_topics()
+    waiting = [consumer for consumer in world.consumers if consumer.is_alive and lost.isdisjoint(consumer.topics)]
+    missing += [trouble for consumer in waiting if (trouble := _awake(consumer))]
     for host in world.hosts:
         if host.broker is not None and len(host.broker.node.context.sessions) > len(world.alive()):
             missing.append(f"{host.name} has sessions of the dead")

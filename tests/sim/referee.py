@@ -147,7 +147,8 @@ class Referee:
         """The broker has confirmed a decision."""
         _, _, group = self._place(consumer, task)
         if task.verdict in ("ack", "reject"):
-            demand(task.offset in group.concluded, "a confirmed settling is not on disk", consumer.name, task.verdict, task.offset)
+            was_concluded = task.offset in group.concluded | group.replayed  # a letter may be on its way back when its death is told at last
+            demand(was_concluded, "a confirmed settling is not on disk", consumer.name, task.verdict, task.offset)
             self.settled[(consumer.group, *self._place_key(task)), task.offset] = consumer.name
         self.situations[f"confirmed {task.verdict}"] += 1
 

@@ -227,6 +227,8 @@ def test_a_partition_is_expected_to_be_led_as_long_as_one_complete_disk_is_left(
         assert stage.court.unwell()
         stage.court.shelves[broker].wipe(f"disk-new-{broker}")
     assert not stage.court.unwell(), "nothing heals that"
+    stage.court.topic_written(TOPIC)
+    assert stage.court.lost_topics() == {TOPIC.name}
 
 
 def test_a_disk_that_was_exchanged_is_excused_until_it_opens(stage: Stage) -> None:
@@ -296,6 +298,14 @@ def test_a_deposed_leader_that_delivers_is_seen_unless_it_was_declared_dead_by_m
     stage.court.bury(("a", 1), 4.0)
     stage.court.delivers(("a", 1), KEY, 1)
     assert stage.court.is_deposed(("a", 1), KEY, 1) and not stage.court.is_deposed(("a", 1), KEY, 2)
+
+
+def test_what_a_failed_attempt_to_add_partitions_has_left_is_nobodys_trouble(stage: Stage) -> None:
+    stage.court.topic_written(TOPIC)
+    stage.court.place_written((7, TOPIC.partitions), 0, 0, place("a"))
+    assert not stage.court.unwell()
+    stage.court.topic_written(replace(TOPIC, partitions=TOPIC.partitions + 1))
+    assert stage.court.unwell()
 
 
 def test_a_role_without_a_registration_is_seen(stage: Stage) -> None:

@@ -131,6 +131,10 @@ class World:
         """The administrator brings the dead letters of some group back."""
         self.administrator().replay(self.rng.choice(self.topics), self.rng.choice(self.groups))
 
+    def lost_topics(self) -> set[str]:
+        """Topics of which something has gone with its only disk."""
+        return set()
+
     def what_else_is_missing(self) -> list[str]:
         """Why the brokers themselves are not well yet."""
         return []
