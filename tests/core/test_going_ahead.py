@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from tests.core.acts import Consumer, Producer
@@ -99,18 +100,60 @@ def test_nothing_goes_ahead_while_the_disk_is_full() -> None:
     assert len(leader.node.ahead()) == len(cluster.living) - 1
 
 
-def test_what_went_ahead_waits_for_room_on_a_full_disk_and_is_confirmed_then() -> None:
+def test_what_went_ahead_and_does_not_fit_is_left_to_another_leader() -> None:
     cluster, leader, producer = with_ballast()
     has_room = stuff(leader)
     leader.turn((producer.address, producer.batch(b"x")))
     cluster.pass_time(1.0)
-    assert told(leader, producer) == []
-    assert [value for machine in cluster.living for _, _, value, _ in records(machine)].count(b"x") == 2, "both followers have it"
+    assert [answer.code for answer in leader.take(producer.address) if isinstance(answer, Refused)] == ["NotLeader"]
+    successor = cluster.leader_of()
+    assert successor is not leader
+    assert records(successor)[2][2] == b"x"
+    again = Producer(successor, number=producer.number)
+    again.sequence[0] = 1
+    again.send(b"x")
     has_room()
     leader.node.set_storage_full(False)
     cluster.pass_time(CATCH_UP)
-    assert told(leader, producer) == ["Produced"]
     assert records(cluster["a"]) == records(cluster["b"]) == records(cluster["c"])
+    assert Consumer(cluster.leader_of()).drain() == [b"before", b"x"]
+
+
+def test_a_broker_that_gives_way_is_soon_a_member_again_with_another_registration() -> None:
+    cluster, leader, producer = with_ballast()
+    before = leader.cluster.me()
+    assert before is not None
+    has_room = stuff(leader)
+    leader.turn((producer.address, producer.batch(b"x")))
+    has_room()
+    leader.node.set_storage_full(False)
+    cluster.pass_time(CATCH_UP)
+    me = leader.cluster.me()
+    assert me is not None and me.be > before.be
+    (place,) = cluster.report("t").places
+    assert len(place.in_sync) == 3
+
+
+def test_who_waits_for_another_partition_is_answered_when_all_is_written() -> None:
+    cluster, leader, producer = with_ballast()
+    seen = given_when_written(cluster, leader)
+    name, peer = next(iter(leader.cluster.replication._feeder.peers.items()))
+    peer.fresh.update(peer.parts.fromkeys(peer.parts))
+    producer.send(b"x")
+    assert seen == [[b"x"]], "one of two"
+    cluster.pass_time(CATCH_UP)
+    assert records(cluster[name]) == records(leader)
+
+
+@pytest.mark.parametrize("change", [{"last_epoch": 0}, {"epoch": 0}, {"offset": 1}])
+def test_who_has_another_log_or_leader_gets_nothing_ahead(change: dict[str, int]) -> None:
+    cluster, leader, producer = with_ballast()
+    seen = given_when_written(cluster, leader)
+    for peer in leader.cluster.replication._feeder.peers.values():
+        for key, part in peer.parts.items():
+            peer.parts[key] = msgspec.structs.replace(part, **change)
+    leader.turn((producer.address, producer.batch(b"x")))
+    assert seen == [[]]
 
 
 def test_what_nobody_was_sent_is_refused_by_the_same_full_disk() -> None:

@@ -33,7 +33,7 @@ from zmqmq.core.replication import Replication, ReplicationSettings
 from zmqmq.core.roles import Roles
 from zmqmq.core.topic_writes import TopicWrites
 from zmqmq.core.tree import Answered, Event, Lost, Outlet, Request, Suspended, Trouble
-from zmqmq.core.writes import Write
+from zmqmq.core.writes import PutPromise, Write
 from zmqmq.errors import ZmqmqError
 
 SWEEP_INTERVAL = 0.25
@@ -239,9 +239,9 @@ class Cluster:
         return self.roles.of(partition) is not None
 
     def still_wanted(self, carried: list[Write]) -> list[Write]:
-        """Of what an earlier turn could not write, that which belongs to no leadership that has ended since."""
+        """Of what an earlier turn could not write, that which belongs to no leadership that has ended since. What was promised stays so."""
         closed, self.roles.closed = self.roles.closed, set()
-        return [write for write in carried if getattr(write, "log_id", None) not in closed]
+        return [write for write in carried if getattr(write, "log_id", None) not in closed or (isinstance(write, PutPromise) and self.roles.has(write.log_id))]
 
     def note(self, partition: Partition, writes: Sequence[Write]) -> None:
         """What this turn writes of a partition."""
@@ -303,6 +303,13 @@ class Cluster:
     def drop(self, writes: list[Write]) -> list[Write]:
         """The disk is full."""
         return self.replication.drop(writes)
+
+    def give_way(self, writes: list[Write]) -> list[Write]:
+        """Not even what followers may have already can be written: this broker gives up what it leads, in the one way that needs nobody's consent. Their
+        next leaders tell what became of it."""
+        self.registrar.start_over("the disk is full")
+        self.following.registration()
+        return self.still_wanted(writes)
 
     def take_output(self) -> tuple[Sequence[tuple[str, Command]], Sequence[tuple[int, Request]]]:
         """Questions to other brokers, and requests to the tree."""

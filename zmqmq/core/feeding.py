@@ -175,15 +175,18 @@ class Feeder:
                 yield self._close(peer, parts + self._committed(peer))
 
     def ahead(self, replicas: Sequence[Replica]) -> Iterator[tuple[bytes, Fetched]]:
-        """Answers to held questions with what this turn is about to write: as much as each may hold of the replicas, which are led here."""
+        """Answers to held questions with what this turn is about to write: as much as each may hold of the replicas, which are led here.
+
+        Who waits for anything else is answered after the commit, with all of it: else partitions that are written now would be served before it, again and
+        again."""
         for peer in self.peers.values():
             fetch = peer.fetch
-            if fetch is None or not peer.is_known():
+            if fetch is None or peer.fresh or not peer.is_known():
                 continue
             left = fetch.max_bytes
             parts: list[FetchedPart] = []
             for replica in replicas:
-                part = self._unwritten(replica, peer, fetch.broker, left) if left > 0 else None
+                part = self._unwritten(replica, peer, fetch, left) if left > 0 else None
                 if part is not None:
                     left -= sum(map(weight_of, part.blocks))
                     peer.committed[replica.key] = part.committed
@@ -191,12 +194,13 @@ class Feeder:
             if parts:
                 yield self._close(peer, parts + self._committed(peer))
 
-    def _unwritten(self, replica: Replica, peer: Peer, broker: str, max_bytes: int) -> FetchedPart | None:
+    def _unwritten(self, replica: Replica, peer: Peer, fetch: Fetch, max_bytes: int) -> FetchedPart | None:
         """The records of this turn, for a follower that is in sync and has everything before them."""
         log, part, tail = replica.partition.log, peer.parts.get(replica.key), self.tails.get(replica.key)
-        if part is None or tail is None or part.offset != log.durable or not self._is_in_sync(replica.key, broker) or self._led(peer, replica.key) is None:
+        if part is None or tail is None or part.offset != log.durable or replica.leader is None or part.epoch != replica.epoch:
             return None
-        if part.offset and log.end_of_epoch(part.last_epoch)[0] != part.last_epoch:
+        member = replica.leader.isr.get(fetch.broker)
+        if member is None or member.be != fetch.be or (part.offset and log.end_of_epoch(part.last_epoch) != (part.last_epoch, log.end)):
             return None
         blocks = tail.since(part.offset, log.end, max_bytes)
         return self._data(replica, part, blocks, after(blocks)) if blocks else None

@@ -202,7 +202,7 @@ class Node:
         return writes
 
     def ahead(self) -> Sequence[tuple[bytes, Command]]:
-        """Answers with records of this turn, for followers in sync: to be sent at once, while the turn is written here. They are not
+        """Answers with records of this turn, for followers in sync: to be sent at once, while the turn is written here. They cannot be
         taken back any more, so it is not for a disk that may be too full for the turn."""
         if self.cluster is None or self.context.storage_full:
             return []
@@ -221,19 +221,27 @@ class Node:
         return bool(self._carried)
 
     def drop_appends(self, writes: list[Write]) -> list[Write]:
-        """The disk is full: refuses the turn's messages and returns the writes that remain. What followers may have already remains too."""
+        """The disk is full: refuses the turn's messages and returns the writes that remain. What followers may have already cannot be refused: its
+        partitions, and all others that are led here, are left to other leaders."""
         error = StorageFull(DISK_FULL, hint=DISK_FULL_HINT, broker=self.context.settings.broker_id)
         if self.cluster is not None:
             writes = self.cluster.drop(writes)
-        told = {partition.log.log_id for partition in self._ahead}
-        dropping = [partition for partition in self._committing if partition.log.log_id not in told]
-        dropped = {(partition.log.log_id, offset) for partition in dropping for offset in partition.drop_appends(error)}
+            if self._ahead:
+                writes = self._give_way(self.cluster, writes)
+        dropped = {(partition.log.log_id, offset) for partition in self._committing for offset in partition.drop_appends(error)}
         return [
             write
             for write in writes
-            if not (isinstance(write, AppendMessages | AppendDelayed) and write.log_id not in told)
+            if not isinstance(write, AppendMessages | AppendDelayed)
             and not (isinstance(write, AppendOperation) and (write.log_id, write.offset) in dropped)
         ]
+
+    def _give_way(self, cluster: Cluster, writes: list[Write]) -> list[Write]:
+        writes = cluster.give_way(writes)
+        self._ahead.clear()
+        self._committing = {partition: None for partition in self._committing if not partition.closed}
+        self._copying = {partition: None for partition in self._copying if cluster.is_here(partition)}
+        return writes
 
     def persisted(self, now: float) -> None:
         """The writes are on disk, `now` is the moment after that: everything that waited for it happens now, as far as this broker may still speak."""

@@ -83,18 +83,14 @@ class Registrar:
         self._outlet = outlet
         self._papers = Papers(settings)
         self._timeout = settings.session_timeout
-        self._now = -inf
         self._life = 0
         """Answers to what was asked before it changed do not count."""
-        self._connected = False
-        self._over = False
-        self._renewing = False
+        self._connected = self._over = self._renewing = False
         self._incomplete = False
         """A node of the skeleton is missing."""
-        self._retry_at = inf
+        self._retry_at = self._next_beat = inf
         self._taken_since: float | None = None
-        self._lease_until = -inf
-        self._next_beat = inf
+        self._now = self._lease_until = -inf
         self._burials: set[tuple[str, int]] = set()
 
     # --- what others see and do ----------------------------------------------------------------------------------------
@@ -140,6 +136,13 @@ class Registrar:
         self._over = True
         self._life += 1
         self._unregister("the broker stops")
+
+    def start_over(self, reason: str) -> None:
+        """Gives the registration up at once, and asks for another one: what rested on it is void."""
+        if self.me is not None:
+            self._papers.given_up = self.me.be
+            self._unregister(reason)
+            self._retry_at = self._now
 
     def renewing(self) -> None:
         """The new identity of the store is being written."""

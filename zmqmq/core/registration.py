@@ -50,6 +50,8 @@ class Papers:
         self.storage_id = settings.storage_id
         self.attempted = False
         """A registration of this incarnation may be in the tree."""
+        self.given_up = -1
+        """Broker epoch of a registration that this broker has given up, though it may still be in the tree."""
         self.must_renew = settings.copied
         """No registration under the identity that the store has now."""
         self._settings = settings
@@ -79,7 +81,7 @@ class Papers:
     def is_present(self, node: Node, be: int, session: int) -> bool:
         """Whether this is a registration of the present session whose answer got lost."""
         info = self.info(node)
-        return self.attempted and node.owner == session and info is not None and info.be == be and info.storage_id == self.storage_id
+        return self.attempted and node.owner == session and info is not None and info.be == be != self.given_up and info.storage_id == self.storage_id
 
     def is_own(self, node: Node) -> bool:
         """Whether this is a registration of an earlier life, or of an earlier session of this one."""

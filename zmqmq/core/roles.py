@@ -63,6 +63,10 @@ class Roles:
             replica.partition.time = self.context.wall
             self.copies[replica.partition] = None
 
+    def has(self, log_id: int) -> bool:
+        """Whether this is the log of a replica that is here."""
+        return log_id in self._by_log
+
     # --- what is here ----------------------------------------------------------------------------------------------
 
     def open(self) -> None:

@@ -32,8 +32,13 @@ class DiskRoom:
         self.full = False
         """The ballast was given up and there is no room yet."""
         self._tight = False
-        self.has_ballast = False
-        """There is something to give up: a turn that meets a full disk will fit all the same."""
+        self._size = 0
+        """Of the ballast, in bytes."""
+
+    @property
+    def has_ballast(self) -> bool:
+        """There is something to give up, and the file may grow then: a turn of usual size that meets a full disk will fit all the same."""
+        return self._size > self.turn and not self.full and not self._tight
 
     @property
     def turn(self) -> int:
@@ -50,10 +55,8 @@ class DiskRoom:
             self.full = True
             return
         target = min(self._wanted, max(size, affordable))
-        if size != target:
-            self._ballast.resize(target)
+        self._size = target if size == target or self._ballast.resize(target) else 0
         self._wanted = max(target, MIN_TURN)
-        self.has_ballast = target > 0
 
     def attend(self, connection: sqlite3.Connection) -> None:
         """Takes charge of the opened database's size."""
@@ -63,7 +66,7 @@ class DiskRoom:
 
     def give_up_ballast(self) -> None:
         """Frees the ballast's bytes."""
-        self.full, self.has_ballast = True, False
+        self.full, self._size = True, 0
         self._ballast.release()
 
     def hold_size(self, connection: sqlite3.Connection) -> None:
@@ -89,9 +92,13 @@ class DiskRoom:
     def restore_ballast(self) -> bool:
         """Takes back what the disk has beyond the write-ahead log's reserve of three turns; False when that is nothing."""
         spare = self._directory.free() + self._ballast.size() - 3 * self.turn
-        if spare < self.turn or not self._ballast.resize(min(self._wanted, spare)):
+        if spare < self.turn:
             return False
-        self.full, self.has_ballast = False, True
+        size = min(self._wanted, spare)
+        self._size = size if self._ballast.resize(size) else 0
+        if not self._size:
+            return False
+        self.full = False
         return True
 
     def _set_ceiling(self, connection: sqlite3.Connection, pages: int) -> None:
