@@ -8,7 +8,7 @@ from tests.core.acts import Consumer, Producer, queue_of
 from tests.core.cluster_world import ClusterWorld, Machine
 from zmqmq.core.admin_commands import CreateTopic
 from zmqmq.core.commands import Produced, Refused
-from zmqmq.core.writes import Write
+from zmqmq.core.writes import AppendOperation, PutPromise, PutSession, Write
 from zmqmq.errors import StorageFull
 
 CATCH_UP = 10.0
@@ -104,3 +104,12 @@ def test_a_leader_that_gives_up_before_it_could_even_begin_its_log_begins_it_whe
     assert len(full.disk.logs) == 3
     for number, leader in enumerate(leaders):
         Producer(leader, f"p{number}", number=number + 1).send(b"x", partition=number)
+
+
+def test_of_a_leadership_that_ends_while_nothing_fits_the_promise_alone_is_still_written() -> None:
+    cluster, leader = led()
+    (replica,) = leader.cluster.roles
+    promise, elsewhere = PutPromise(replica.log_id, 1), PutPromise(replica.log_id + 100, 1)
+    operation = AppendOperation(replica.log_id, 9, 1, 0.0, b"")
+    leader.cluster.roles.closed = {promise.log_id, elsewhere.log_id}
+    assert leader.cluster.still_wanted([promise, elsewhere, operation, PutSession(5)]) == [promise, PutSession(5)]

@@ -142,6 +142,17 @@ def test_a_registration_whose_answer_got_lost_is_looked_up(tree: SmallTree, appl
     assert tree.nodes[layout.epoch_path("a")].version == 1
 
 
+def test_a_registration_that_is_given_up_is_void_at_once_and_replaced_by_another_one_of_the_same_session(tree: SmallTree) -> None:
+    broker = Broker(tree)
+    broker.connect(1)
+    broker.registrar.start_over("the disk is full")
+    assert broker.registrar.me is None and not broker.registrar.lease_valid(broker.now)
+    assert broker.registrar.reason == "the disk is full"
+    broker.wait(0)
+    assert broker.registrar.me == Member("a", 2, "s1")
+    assert tree.nodes[layout.broker_path("a")].owner == 1
+
+
 def test_a_registration_that_was_carried_out_in_a_lost_session_is_replaced(tree: SmallTree) -> None:
     broker = Broker(tree)
     broker.seat.connect(1)
