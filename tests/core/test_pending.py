@@ -7,6 +7,7 @@ import pytest
 from tests.core.test_partition import _NUMBERS, WALL, Bench
 from tests.core.world import World
 from zmqmq.core.commands import Produce
+from zmqmq.core.dedup import RUNS_MAX
 from zmqmq.core.log import Log
 from zmqmq.core.operations import Acked, Died, GroupCreated, Matured, MemberJoined, Operation, ProducersExpired, Revived, Trimmed
 from zmqmq.core.pending import Pending
@@ -111,6 +112,21 @@ def test_a_repeat_is_answered_when_the_first_is_committed() -> None:
     assert bench.confirmed == [] and bench.refused == [], "it is on disk: a full disk does not concern it"
     bench.report(2)
     assert [offset for offset, _ in bench.confirmed] == [1, 1]
+
+
+def test_a_repeat_whose_place_is_forgotten_is_not_taken_back_with_what_came_later() -> None:
+    bench = Replicated()
+    for number in range(RUNS_MAX + 1):
+        bench.produce(b"a", sequence=number)
+        bench.append(GroupCreated(f"g{number}", 0))
+    bench.end_turn()
+    bench.produce(b"later", sequence=RUNS_MAX + 1)
+    bench.produce(b"a", sequence=0)
+    bench.partition.drop_appends(StorageFull("full"))
+    bench.end_turn()
+    assert len(bench.refused) == 1, "the later one"
+    bench.report(bench.partition.log.end)
+    assert [offset for offset, _ in bench.confirmed][-1] == -1, "accepted, its place is forgotten"
 
 
 def test_a_lost_leadership_refuses_all_that_is_not_committed() -> None:

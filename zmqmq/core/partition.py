@@ -188,15 +188,14 @@ class Partition:
 
     def has(self, batch: Produce) -> bool:
         """Is the whole batch in the log already? Raises OutOfOrder."""
-        count = len(batch.values)
-        return self.producers.judge(batch.producer, batch.sequence, count, batch.oldest).repeated == count
+        return self.producers.judge(batch.producer, batch.sequence, len(batch.values), batch.oldest).repeated == len(batch.values)
 
     def produce(self, batch: Produce, wall: float, confirm: Confirm, refuse: Refuse) -> None:
         """Accepts a batch that passed the checks of `zmqmq.core.accept`, or repeats its first answer; raises OutOfOrder."""
         count = len(batch.values)
         repeated, offset = self.producers.judge(batch.producer, batch.sequence, count, batch.oldest)
         if repeated == count:
-            self._repeat(offset, count, wall, confirm, refuse)
+            self._repeat(batch, offset, wall, confirm, refuse)
             return
         fresh = without_front(batch, repeated) if repeated else batch
         first = self._append_batch(fresh, wall)
@@ -207,9 +206,10 @@ class Partition:
             Batch(self.log.end, count - repeated, size, first - repeated, wall, batch.producer, fresh.sequence, before, confirm, refuse, delayed)
         )
 
-    def _repeat(self, offset: int, count: int, wall: float, confirm: Confirm, refuse: Refuse) -> None:
+    def _repeat(self, batch: Produce, offset: int, wall: float, confirm: Confirm, refuse: Refuse) -> None:
         """The first answer again, when what came first is committed; if it came in this very turn, it shares the fate of the turn's messages."""
-        known = 0 <= offset and offset + count <= self.log.durable
+        durable, count = self.log.durable, len(batch.values)
+        known = offset + count <= durable if offset >= 0 else batch.sequence + count <= self.pending.unwritten_from(batch.producer, durable)
         end = self.log.durable if known else self.log.end
         self.pending.add_batch(Batch(end, 0, 0, offset, TIME_OF_RECORD if known else wall, 0, 0, None, confirm, refuse, 0))
 

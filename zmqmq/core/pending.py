@@ -89,6 +89,10 @@ class Pending:
         """Messages from offset `since` on that can be delivered when they are committed."""
         return sum(min(batch.messages - batch.delayed, batch.end - since) for batch in self._batches if batch.end > since)
 
+    def unwritten_from(self, producer: int, durable: int) -> float:
+        """The first sequence of the producer that is not on disk."""
+        return min((batch.sequence for batch in self._batches if batch.end > durable and batch.producer == producer), default=float("inf"))
+
     def deaths(self, group: str) -> list[int]:
         """Offsets that operations make dead letters of the group."""
         operations = [entry.operation for entry in self._operations]
