@@ -106,6 +106,8 @@ def main(arguments: list[str] | None = None) -> int:
     made.add_argument("--kinds", default=",".join(WATCHED), help=f"what happens, separated by commas (default {','.join(WATCHED)})")
     made.add_argument("--json", action="store_true", help="one JSON document instead of the table")
     given = made.parse_args(arguments)
+    if unknown := set(given.kinds.split(",")) - set(WATCHED):
+        made.error(f"--kinds: {', '.join(sorted(unknown))} is none of {', '.join(WATCHED)}")
     kinds = [kind for kind in WATCHED if kind in given.kinds.split(",")]
     progress = Console(stderr=True, highlight=False)
     if missing := missing_parts():
