@@ -238,8 +238,12 @@ class Catalogue:
         """Clients find this partition here from now on."""
         topic = self.know(record)
         topic.put(partition)
-        for group in partition.queues:
-            self.context.hub(record.name, group, topic.partitions)
+        for group, queue in partition.queues.items():
+            hub = self.context.hub(record.name, group, topic.partitions)
+            for member in queue.state.members.keys() - hub.subscribers.keys() - queue.leaving:  # it may have left while clients did not find the partition here
+                queue.reclaim.setdefault(member, self.context.now + queue.state.members[member])
+        if partition.is_reclaiming():
+            self.reclaiming[partition] = None
         self.context.touch(partition)
         self._tell_moved(topic)
         return topic
