@@ -10,14 +10,15 @@ from msgspec import structs
 from tests.core.acts import Producer
 from tests.core.cluster_world import ClusterWorld
 from tests.core.small_cluster import a_member, a_place, a_topic
+from tests.fakes.memory_storage import MemoryDisk, MemoryStorage
 from zmqmq.core.follower import take
-from zmqmq.core.model import GroupLimits
+from zmqmq.core.model import GroupLimits, Kind
 from zmqmq.core.partition import Partition
-from zmqmq.core.peer_commands import FetchedPart, Snapshot
+from zmqmq.core.peer_commands import AskSnapshot, Block, FetchedPart, Snapshot
 from zmqmq.core.places import begin_move, end_move
 from zmqmq.core.replica import Replica, Role
-from zmqmq.core.replication import is_wanted
-from zmqmq.core.writes import LogState, TrimLog
+from zmqmq.core.replication import is_wanted, picture
+from zmqmq.core.writes import AppendOperation, CreateLog, LogState, PutEpoch, PutTopic, TrimLog
 
 ME = a_member("c")
 
@@ -70,6 +71,20 @@ def test_a_copy_that_is_taken_over_remembers_what_was_gone_where_it_came_from(re
     take(replica, FetchedPart(7, 0, 1, 50, "data", 60, 40, [], next=60))
     assert [write for write in replica.partition.writes if isinstance(write, TrimLog)] == [TrimLog(1, 40)]
     assert (replica.partition.log.trimmed, replica.partition.log.start) == (40, 0)
+
+
+def test_a_copy_that_is_taken_over_knows_no_leadership_of_which_nothing_is_committed(replica: Replica) -> None:
+    storage = MemoryStorage.open(MemoryDisk())
+    begun = [write for epoch, offset in [(1, 0), (2, 1), (3, 3)] for write in (PutEpoch(1, epoch, offset), AppendOperation(1, offset, epoch, 0.0, b"{}"))]
+    storage.commit([PutTopic(a_topic()), CreateLog(1, 7, "t", 0), *begun])
+    unsure = Replica(Partition(a_topic(), 0, storage.reader.log(1), GroupLimits(), Random(0).random, committed=3), 0)
+    snapshot = picture(storage.reader, unsure, AskSnapshot(1, "cluster", "c", 1, 7, 0, 3))
+    assert snapshot.epochs == [(1, 0), (2, 1)]
+    for epoch, start in snapshot.epochs:
+        replica.partition.log.begin_epoch(epoch, start)
+    elsewhere = [Block(Kind.OPERATION, offset, epoch, 0.0, 0, 0, [b"{}"], [0], None, None) for offset, epoch in [(3, 2), (4, 4)]]
+    take(replica, FetchedPart(7, 0, 4, 0, "data", 3, 0, elsewhere, next=5))
+    assert not replica.damage and replica.partition.log.epochs == [(1, 0), (2, 1), (4, 4)]
 
 
 def test_a_copy_that_only_is_behind_deletes_when_its_own_log_says_so(replica: Replica) -> None:

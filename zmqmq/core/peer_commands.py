@@ -128,6 +128,7 @@ class Snapshot(Command, frozen=True, tag="snapshot"):
     size: int
     delayed: int
     epochs: list[tuple[int, int]]
+    """Those of which something is committed."""
     producers: list[tuple[int, int, str, float]]
     groups: list[tuple[str, int, str, str, str, int, int]]
     """(group, floor, settled, failures, revived, lag, dead)"""

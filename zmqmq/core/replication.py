@@ -286,8 +286,9 @@ def is_wanted(replica: Replica, answer: Snapshot) -> bool:
 
 
 def picture(reader: Reader, replica: Replica, question: AskSnapshot) -> Snapshot:
-    """The partition's tables as they are on disk."""
+    """The partition's tables as they are on disk. Of leaderships that are not committed the next leader may know nothing; if they last, their records tell."""
     state: LogState = reader.log(replica.log_id)
+    committed = replica.partition.log.committed
     return Snapshot(
         question.id,
         question.be,
@@ -298,7 +299,7 @@ def picture(reader: Reader, replica: Replica, question: AskSnapshot) -> Snapshot
         state.messages,
         state.size,
         state.delayed,
-        [(epoch, start) for epoch, start in state.epochs],
+        [(epoch, start) for epoch, start in state.epochs if start < committed],
         [(producer, last, windows, time) for producer, last, windows, time in state.producers],
         [(group.group, group.floor, group.settled, group.failures, group.revived, group.lag, group.dead) for group in state.groups],
         [(member.group, member.member, member.session_timeout) for member in state.members],
