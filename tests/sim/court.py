@@ -133,6 +133,7 @@ class Court:
             if stepwise:
                 follows(key, before, place, needed)
         truth.place, truth.version = place, version
+        self.situations["place changed"] += 1
         copies = self.copies(key)
         members_are_complete(place, copies, self._disks(), truth.committed)
         if place.leader:

@@ -17,7 +17,7 @@ GOOD_END_SECONDS = 240.0
 """Virtual seconds within which all must be well; the delivery timeout of producers is 120 s."""
 IDLE_SECONDS = 5.0
 WINDOWS = 5
-"""Times that idleness is looked at, at most, while leaders change."""
+"""Times that one looks again, at most, while leaders or replicas change."""
 FORGETTING_SECONDS = 12.0
 """Seconds after which sessions of the dead, snapshots and deletions are over too."""
 
@@ -91,12 +91,12 @@ def everything_accounted_for(world: World) -> None:
 
 
 def nobody_is_busy(world: World) -> None:
-    """Sleeping is free, once the leaders are where they stay: a window in which one changes says nothing."""
+    """Sleeping is free, once leaders and replicas are where they stay: a window in which one changes says nothing."""
     situations = world.referee.situations
     for _ in range(WINDOWS):
-        changes = situations["leadership begun"]
+        changes = situations["place changed"]
         trouble = _busy(world)
-        if situations["leadership begun"] == changes:
+        if situations["place changed"] == changes:
             break
     demand(not trouble, "who is idle is busy", *trouble)
 
@@ -130,11 +130,11 @@ def everybody_leaves(world: World) -> None:
 
 
 def _let_it_settle(world: World, seconds: float) -> None:
-    """Lets the time pass, and again while leaders change: a new one has to write down and delete first, as the one before it had."""
+    """Lets the time pass, and again while leaders or replicas change: who leads has to write down and delete once more then."""
     for _ in range(WINDOWS):
-        changes = world.referee.situations["leadership begun"]
+        changes = world.referee.situations["place changed"]
         world.scheduler.run(world.scheduler.now + seconds)
-        if world.referee.situations["leadership begun"] == changes:
+        if world.referee.situations["place changed"] == changes:
             return
 
 
