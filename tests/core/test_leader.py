@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from zmqmq.core.leader import Leader
 from zmqmq.core.places import Member, Place
@@ -43,6 +44,16 @@ def test_what_is_not_on_the_leaders_own_disk_is_not_committed(leader: Leader) ->
 def test_with_too_few_in_sync_members_nothing_more_is_committed(leader: Leader) -> None:
     leader.agreed(with_isr(A), 8)
     assert leader.committed(15) == -1
+
+
+def test_while_others_are_eligible_nothing_is_committed_however_few_are_asked_for(leader: Leader) -> None:
+    leader.fetched("b", 1, 15, 15, 100.0)
+    leader.agreed(replace(with_isr(A, B), elr=[C]), 8)
+    assert leader.committed(15) == -1
+    freed = leader.propose(replace(with_isr(A, B), elr=[C]), 8, [A, B], "n1")
+    assert not freed.elr and leader.committed(15) == -1, "nobody knows yet whether that was written"
+    leader.agreed(freed, 9)
+    assert leader.committed(15) == 15
 
 
 def test_while_a_smaller_set_is_proposed_the_larger_one_still_counts(leader: Leader) -> None:

@@ -44,6 +44,20 @@ def too_few_are_enough() -> list[Patch]:
     return [(Leader, "committed", careless)]
 
 
+def a_leader_commits_while_others_are_eligible() -> list[Patch]:
+    """Enough are in sync, so a leader commits, whoever else may still be elected."""
+    committed = Leader.committed
+
+    def careless(self: Leader, durable: int) -> int:
+        has_eligible, self.has_eligible = self.has_eligible, False
+        try:
+            return committed(self, durable)
+        finally:
+            self.has_eligible = has_eligible
+
+    return [(Leader, "committed", careless)]
+
+
 def a_proposed_member_does_not_count() -> list[Patch]:
     """While a change of the in-sync set is on its way, only the old set counts."""
     return [(Leader, "maximal", property(lambda self: set(self.isr)))]
@@ -225,6 +239,7 @@ def what_went_ahead_is_taken_back() -> list[Patch]:
 
 CLUSTER_MUTATIONS: list[Mutation] = [
     too_few_are_enough,
+    a_leader_commits_while_others_are_eligible,
     a_proposed_member_does_not_count,
     reported_before_it_is_on_disk,
     keys_go_on_before_the_settling_is_committed,

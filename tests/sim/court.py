@@ -6,7 +6,7 @@ partition, which only grow. A record becomes committed when a leader first says 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from tests.sim.copies import Copy, Entry, Key, Shelf
@@ -66,6 +66,8 @@ class Court:
         """Seconds that a lease may last."""
         self.on_committed: Callable[[Key, Sequence[tuple[int, Entry]]], None] = lambda key, records: None
         """Hears of records when they become committed."""
+        self._asked: defaultdict[int, set[int]] = defaultdict(set)
+        """Every `min_in_sync` that a topic had."""
         self._leaders: dict[tuple[Key, int], Life] = {}
         self._stamps: Stamps = {}
         self._delivered: dict[Key, int] = {}
@@ -83,19 +85,20 @@ class Court:
         """A transaction is on a broker's disk."""
         for write in writes:
             if isinstance(write, w.PutTopic):
-                self.topics[write.topic.topic_id] = write.topic
+                self.topic_written(write.topic)
         self.shelves[broker].committed(writes)
 
     def copies(self, key: Key) -> dict[str, Copy]:
         """All copies of a partition."""
         return {broker: copy for broker, shelf in self.shelves.items() if (copy := shelf.copy(key)) is not None}
 
-    def needed(self, key: Key) -> int:
-        """In-sync replicas that a record needs."""
+    def needed(self, key: Key) -> tuple[int, int]:
+        """In-sync replicas that a record needs, the fewest and the most that were ever asked for: not everybody knows the latest number."""
         topic, place = self.topics.get(key[0]), self.truth(key).place
         if topic is None:
-            return 1
-        return needed_of(place, topic.settings.min_in_sync) if place is not None else quorum(topic.replicas, topic.settings.min_in_sync)
+            return 1, 1
+        counts = [needed_of(place, asked) if place is not None else quorum(topic.replicas, asked) for asked in self._asked[key[0]]]
+        return min(counts), max(counts)
 
     def _disks(self) -> dict[str, str]:
         return {broker: "" if shelf.is_stale else shelf.storage_id for broker, shelf in self.shelves.items()}
@@ -131,7 +134,7 @@ class Court:
         if before is not None:
             conditional(key, expected, truth.version, version)
             if stepwise:
-                follows(key, before, place, needed)
+                follows(key, before, place, *needed)
         truth.place, truth.version = place, version
         self.situations["place changed"] += 1
         copies = self.copies(key)
@@ -157,6 +160,7 @@ class Court:
     def topic_written(self, record: TopicRecord) -> None:
         """The tree holds this record of a topic."""
         self.topics[record.topic_id] = record
+        self._asked[record.topic_id].add(record.settings.min_in_sync)
 
     def session_ended(self, session: int, now: float) -> None:
         """The servers have ended a session: its silence was too long."""
@@ -183,7 +187,7 @@ class Court:
         replicas = truth.place.replicas if truth.place is not None else [broker]
         lost = {broker: copy for broker, shelf in self.shelves.items() if (copy := shelf.lost.get(key)) is not None}
         for offset, entry in fresh.items():
-            confirmed(key, offset, entry, replicas, [copies, lost], self.needed(key))
+            confirmed(key, offset, entry, replicas, [copies, lost], self.needed(key)[0])
         since, truth.end = truth.end, max(fresh) + 1
         truth.committed.update(fresh)
         self._given_up(truth, fresh.values())

@@ -1,4 +1,4 @@
-"""What an administrator orders in the middle of it all: brokers drained or removed, partitions moved, more partitions.
+"""What an administrator orders in the middle of it all: brokers drained or removed, partitions moved, more partitions, another `min_in_sync`.
 
 Nobody waits for the answers. With the calm everything that was asked of brokers is taken back, so that the cluster can be whole again.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from zmqmq.core.admin_commands import AlterTopic
 from zmqmq.core.cluster_commands import AddPartitions, DrainBroker, Reassign, RemoveBroker
 from zmqmq.core.commands import Command
 
@@ -29,6 +30,7 @@ class Orders:
             self.partition_is_moved,
             self.partition_is_moved,
             self.partitions_are_added,
+            self.fewer_or_more_are_asked_for,
         ]
 
     def _ask(self, what: str, build: Callable[[int], Command], *facts: object) -> None:
@@ -70,8 +72,19 @@ class Orders:
             if record.partitions < PARTITIONS_MAX:
                 self._ask("add", lambda id: AddPartitions(id, record.name, record.partitions + 1), record.name)
 
+    def fewer_or_more_are_asked_for(self) -> None:
+        """A topic's messages need another number of in-sync replicas."""
+        topics = sorted(self._world.mesh.court.topics.values(), key=lambda record: record.name)
+        if topics:
+            self._alter(self._rng.choice(topics).name, self._rng.choice([0, 1, 2, 3]))
+
+    def _alter(self, topic: str, min_in_sync: int) -> None:
+        self._ask("alter", lambda id: AlterTopic(id, topic, {"min_in_sync": min_in_sync}), topic, min_in_sync)
+
     def calm(self) -> None:
-        """No broker is drained or removed any more."""
+        """No broker is drained or removed any more, and a majority is enough."""
+        for record in self._world.mesh.court.topics.values():
+            self._alter(record.name, 0)
         for host in self._world.hosts:
             self._ask("undrain", lambda id, name=host.name: DrainBroker(id, name, drain=False), host.name)  # type: ignore[misc]
             self._ask("keep", lambda id, name=host.name: RemoveBroker(id, name, remove=False), host.name)  # type: ignore[misc]

@@ -52,7 +52,7 @@ def led(place: Place) -> Place:
 
 
 def test_places_and_topics_are_heard_of(court: Court, ensemble: SimEnsemble) -> None:
-    assert court.truth(KEY).place == PLACE and court.needed(KEY) == 2
+    assert court.truth(KEY).place == PLACE and court.needed(KEY) == (2, 2)
     ensemble.change(Put(PATH, encode(led(PLACE)), 0))
     assert court.truth(KEY).version == 1 and court.unwell() == []
     ensemble.change(Delete(PATH))

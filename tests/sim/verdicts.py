@@ -52,14 +52,15 @@ def lawful(key: Key, place: Place) -> None:
     demand(set(place.adding) <= set(place.replicas) and set(place.removing) <= set(place.replicas), "a move concerns no replicas", key, place)
 
 
-def follows(key: Key, before: Place, after: Place, needed: int) -> None:
-    """R2: what a place may become."""
+def follows(key: Key, before: Place, after: Place, fewest: int, most: int) -> None:
+    """R2: what a place may become; whoever has written it may have asked for any number of in-sync members between these."""
     demand(before.epoch <= after.epoch <= before.epoch + EPOCHS_AT_ONCE, "R2: an epoch jumps", key, before.epoch, after.epoch)
     if after.epoch == before.epoch:
         same = (before.leader, before.leader_be) == (after.leader, after.leader_be)
         demand(same, "R2: a leader changes within an epoch", key, before, after)
-    if len(after.isr) >= needed:
+    if len(after.isr) >= most:
         demand(not after.elr, "R2: others are eligible while enough are in sync", key, after)
+    if len(after.isr) >= fewest:
         return
     kept = {member.broker for member in [*after.isr, *after.elr]}
     lost = [member for member in [*before.isr, *before.elr] if member.broker not in kept and member.broker in after.replicas]

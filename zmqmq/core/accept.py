@@ -12,6 +12,7 @@ from zmqmq.core.commands import Produce
 from zmqmq.core.model import Limits
 from zmqmq.core.names import check_key
 from zmqmq.core.partition import Partition
+from zmqmq.core.places import quorum
 from zmqmq.errors import BadFrame, InvalidValue, MessageTooLarge, NotEnoughReplicas, Overloaded, TopicFull
 
 
@@ -54,10 +55,11 @@ def check_room(partition: Partition, batch: Produce, max_uncommitted: int) -> No
     """Raises NotEnoughReplicas, Overloaded when `max_uncommitted` records wait for followers, or TopicFull when max_bytes is reached and nothing
     may be deleted."""
     settings = partition.topic.settings
-    if partition.in_sync < partition.needed:
+    needed = quorum(partition.replicas, settings.min_in_sync)
+    if partition.in_sync < needed:
         are = "replica is" if partition.in_sync == 1 else "replicas are"
         raise NotEnoughReplicas(
-            f"{partition.in_sync} {are} in sync, {partition.needed} are asked for",
+            f"{partition.in_sync} {are} in sync, {needed} are asked for",
             hint="start more brokers or lower min_in_sync",
             topic=batch.topic,
             partition=batch.partition,

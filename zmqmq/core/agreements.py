@@ -69,7 +69,8 @@ class Agreements:
         behind = set(leader.behind(now, self.heard))
         lives = [life for broker in replica.place.replicas if (life := view.lives(broker)) is not None]
         ready = leader.ready(replica.partition.log.committed, replica.place, lives, now, self.heard)
-        if behind or ready:
+        is_enough = leader.has_eligible and len(leader.isr) >= leader.needed  # fewer are asked for by now: nobody else may be elected any more
+        if behind or ready or is_enough:
             members = [member for member in replica.place.isr if member.broker not in behind] + ready
             self._propose(replica, members, ready)
 

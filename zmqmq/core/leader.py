@@ -3,9 +3,9 @@
     committed = what is on the disks of this broker and of every member of the maximal in-sync set
 
 The maximal set is the in-sync set as last agreed plus the one that is proposed: while nobody knows whether a proposal has succeeded, both
-must hold a message. With fewer than `needed` agreed members nothing more is committed. Only fetches of this very leadership count, and
-a follower is taken in only when it has everything that this leader began with. (Kafka's rules for its in-sync replicas; the model of them is
-KIP-966 with the "maximal ISR".)
+must hold a message. With fewer than `needed` agreed members nothing more is committed, nor while the record names others as eligible, whatever
+`needed` has become meanwhile. Only fetches of this very leadership count, and a follower is taken in only when it has everything that this leader
+began with. (Kafka's rules for its in-sync replicas; the model of them is KIP-966 with the "maximal ISR".)
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ class Leader:
         self.needed = needed
         self.max_lag = max_lag
         self.isr: dict[str, Member] = {}
+        self.has_eligible = False
+        """Others, out of sync, may be elected in its place: they are complete only as long as nothing is committed."""
         self.pending: Proposal | None = None
         self.followers: dict[str, Progress] = {}
         self.durable = start
@@ -58,6 +60,7 @@ class Leader:
     def agreed(self, place: Place, version: int) -> None:
         """The record as it is now; a newer version than the proposal's settles the proposal, one way or the other."""
         self.isr = {member.broker: member for member in place.isr}
+        self.has_eligible = bool(place.elr)
         if self.pending is not None and version > self.pending.version:
             self.pending = None
 
@@ -97,7 +100,7 @@ class Leader:
 
     def committed(self, durable: int) -> int:
         """What is on every disk that counts, -1 if nobody can say."""
-        if len(self.isr) < self.needed:
+        if len(self.isr) < self.needed or self.has_eligible:
             return -1
         lowest = durable
         for follower in self.maximal:

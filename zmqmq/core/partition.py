@@ -25,7 +25,6 @@ from zmqmq.core.model import GroupLimits, Row, TopicRecord
 from zmqmq.core.operations import Operation
 from zmqmq.core.peer_commands import Block
 from zmqmq.core.pending import Batch, Confirm, Pending, Refuse, Waiter
-from zmqmq.core.places import quorum
 from zmqmq.core.queue import Queue
 from zmqmq.core.writes import (
     AppendMessages,
@@ -90,8 +89,8 @@ class Partition:
         self.pending = Pending()
         self.in_sync = 1
         """Replicas that are in sync, this one included."""
-        self.needed = quorum(topic.replicas, topic.settings.min_in_sync)
-        """Replicas that must be in sync for a message to be accepted."""
+        self.replicas = topic.replicas
+        """Replicas of which a majority, or `min_in_sync`, must be in sync for a message to be accepted."""
         self._restore(state)
         self._applier = Applier(self)
         self._absorber = Absorber(self, self._applier)
@@ -164,7 +163,6 @@ class Partition:
     def set_topic(self, topic: TopicRecord) -> None:
         """The topic's settings have changed."""
         self.topic = topic
-        self.needed = quorum(topic.replicas, topic.settings.min_in_sync)
         for queue in self.queues.values():
             queue.settings = topic.settings
 

@@ -51,8 +51,13 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def needed_of(place: Place, min_in_sync: int) -> int:
-    """In-sync replicas that a message of this partition needs. While it moves, those that come do not count yet."""
-    return quorum(len(place.replicas) - len(place.adding), min_in_sync)
+    """In-sync replicas that a message of this partition needs."""
+    return quorum(counted(place), min_in_sync)
+
+
+def counted(place: Place) -> int:
+    """Replicas of which so many must be in sync. While a partition moves, those that come do not count yet."""
+    return len(place.replicas) - len(place.adding)
 
 
 def quorum(replicas: int, min_in_sync: int) -> int:

@@ -16,7 +16,7 @@ from zmqmq.core import operations
 from zmqmq.core.leader import Leader
 from zmqmq.core.model import TopicRecord
 from zmqmq.core.partition import Partition
-from zmqmq.core.places import Member, Place, needed_of
+from zmqmq.core.places import Member, Place, counted, needed_of
 from zmqmq.core.unapplied import Unapplied
 from zmqmq.core.writes import PutEpoch, PutPromise, TruncateLog, Write
 
@@ -96,6 +96,12 @@ class Replica:
 
     # --- learning --------------------------------------------------------------------------------------------------
 
+    def set_topic(self, record: TopicRecord) -> None:
+        """The topic's settings have changed: another number of in-sync members may be enough."""
+        self.partition.set_topic(record)
+        if self.leader is not None:
+            self.leader.needed = self.needed
+
     def learn(self, place: Place, version: int, me: Member | None, now: float, max_lag: float) -> bool:
         """Takes what the cluster has agreed; True if the role, the leader or the epoch has changed. `me` is this broker's registration, if it has one."""
         if me is None:
@@ -103,13 +109,14 @@ class Replica:
         if version <= self.version or place.epoch < self.promised or self.damage:
             return False
         self.version, self.place = version, place
+        self.partition.replicas = counted(place)
         changed = place.epoch > self.epoch
         if changed:
             self._begin(place, me, now, max_lag)
         elif self.role is Role.NONE and me.broker in place.replicas and place.leader != me.broker:
             self.role, changed = Role.FOLLOWER, True  # taken in again while the leadership goes on
         if self.leader is not None:
-            self.leader.needed = self.partition.needed = self.needed
+            self.leader.needed = self.needed
             self.partition.in_sync = len(place.isr)
             self.leader.agreed(place, version)
         return changed

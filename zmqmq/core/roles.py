@@ -102,9 +102,8 @@ class Roles:
     def set_topic(self, record: TopicRecord) -> None:
         """The topic's settings have changed."""
         for replica in self._replicas.values():
-            if replica.topic.topic_id == record.topic_id and replica.topic != record:
-                replica.partition.set_topic(record)
-                replica.partition.needed = replica.needed
+            if replica.topic.topic_id == record.topic_id:
+                replica.set_topic(record)
                 replica.write(PutTopic(record))
                 self.touch(replica)
 
