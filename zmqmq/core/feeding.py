@@ -251,15 +251,17 @@ class Feeder:
         return replica if replica is not None and replica.leader is not None and replica.epoch == peer.parts[key].epoch else None
 
     def _committed(self, peer: Peer) -> list[FetchedPart]:
-        """What is committed by now, of partitions about which there is nothing else to tell."""
+        """What is committed by now, of partitions about which there is nothing else to tell. Those that wait for their turn wait for this too: their logs
+        were not compared yet, and what differs here would count as committed there."""
         parts: list[FetchedPart] = []
-        for key in peer.moved:
+        compared = [key for key in peer.moved if key not in peer.fresh]
+        for key in compared:
+            del peer.moved[key]
             replica = self._led(peer, key)
             if replica is not None and (log := replica.partition.log).committed > peer.committed.get(key, -1):
                 offset = peer.parts[key].offset
                 peer.committed[key] = log.committed
                 parts.append(FetchedPart(*key, replica.epoch, offset, "data", log.committed, log.trimmed, next=offset))
-        peer.moved.clear()
         return parts
 
     def _is_in_sync(self, key: Key, broker: str) -> bool:
