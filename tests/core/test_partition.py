@@ -140,6 +140,17 @@ def test_a_snapshot_is_due_after_so_many_records() -> None:
     assert not bench.partition.is_dirty()
 
 
+def test_a_snapshot_counts_no_record_that_may_still_be_dropped() -> None:
+    bench = Bench()
+    bench.produce(b"a", b"b")
+    bench.end_turn()
+    on_disk = bench.partition.log.end
+    bench.produce(b"c")
+    bench.partition.snapshot()
+    (head,) = [write for write in bench.end_turn() if isinstance(write, PutHead)]
+    assert head.end == on_disk < bench.partition.log.end
+
+
 def test_who_waits_for_a_commit_is_called_once_and_in_order() -> None:
     bench, called = Bench(), list[int]()
     bench.produce(b"a")

@@ -341,7 +341,7 @@ class Partition:
                 queue.state.changed = False
         self.applied = self.log.committed
         log = self.log
-        self.writes.append(PutHead(log_id, log.epoch, log.start, log.end, self.applied, self.messages, self.size, self.delayed))
+        self.writes.append(PutHead(log_id, log.epoch, log.start, log.durable, self.applied, self.messages, self.size, self.delayed))
 
     def is_dirty(self) -> bool:
         """Is there anything that the last snapshot does not say?"""

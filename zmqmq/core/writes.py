@@ -96,7 +96,7 @@ class PutHead(NamedTuple):
     start: int
     """First offset that is kept."""
     end: int
-    """Offset of the next record when this was written; after a crash the log itself may reach further."""
+    """Everything below it was on disk before; the log itself may reach further, by this very turn: its records may be dropped by a full disk, this is not."""
     applied: int
     messages: int
     size: int
