@@ -18,7 +18,7 @@ from zmqmq.core.model import TopicRecord
 from zmqmq.core.partition import Partition
 from zmqmq.core.places import Member, Place, counted, needed_of
 from zmqmq.core.unapplied import Unapplied
-from zmqmq.core.writes import PutEpoch, PutPromise, TruncateLog, Write
+from zmqmq.core.writes import AppendDelayed, AppendMessages, AppendOperation, PutEpoch, PutPromise, TruncateLog, Write
 
 Key = tuple[int, int]
 """(topic_id, partition)"""
@@ -36,6 +36,8 @@ class Role(Enum):
 
 
 LEADING = (Role.OPENING, Role.LEADER, Role.RELEASING)
+APPENDS = (AppendMessages, AppendDelayed, AppendOperation, PutEpoch)
+"""What a follower writes of what it has fetched."""
 
 
 class Replica:
@@ -181,6 +183,18 @@ class Replica:
         self.read_end = partition.log.end
         partition.log.agree = self._agree
         self.told_committed = partition.log.committed
+
+    def forget_unwritten(self) -> bool:
+        """What came in this turn and is not on disk never came: it can be had again. True if there was any.
+
+        A role must not begin with it: if the disk turns out to be full, the log would have holes of which nobody knows."""
+        log = self.partition.log
+        if log.end <= log.durable:
+            return False
+        self.partition.writes = [write for write in self.partition.writes if not isinstance(write, APPENDS)]
+        log.truncate(log.durable)
+        self.unapplied.restart(log.durable)
+        return True
 
     def truncate(self, end: int) -> bool:
         """Forgets the log from `end` on; False (and the replica fails) if that would cut into what is committed."""

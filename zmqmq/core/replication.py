@@ -21,9 +21,9 @@ from zmqmq.core.fetching import Fetcher
 from zmqmq.core.follower import is_current, take
 from zmqmq.core.peer_commands import AskSnapshot, Fetch, Fetched, FetchedPart, Snapshot
 from zmqmq.core.places import Member
-from zmqmq.core.replica import Key, Replica, Role
+from zmqmq.core.replica import APPENDS, Key, Replica, Role
 from zmqmq.core.roles import Roles
-from zmqmq.core.writes import AppendDelayed, AppendMessages, AppendOperation, LogState, PutEpoch, Reader, Write
+from zmqmq.core.writes import LogState, Reader, Write
 from zmqmq.errors import ClusterMismatch
 
 ABSORB_BYTES = 256 << 10
@@ -194,16 +194,11 @@ class Replication:
         """The disk is full: what followers have fetched in this turn is taken back; they ask again. What is led here is read from disk for them: not all
         that was noted gets there."""
         self._feeder.tails.clear()
-        logs: dict[int, Replica] = {replica.log_id: replica for replica in self.roles if replica.role is Role.FOLLOWER}
+        logs: dict[int, Replica] = {replica.log_id: replica for replica in self.roles if not replica.leads}  # whoever was a follower when they came
         for replica in logs.values():
-            log = replica.partition.log
-            if log.end > log.durable:
-                log.truncate(log.durable)
-                replica.unapplied.restart(log.durable)
-                if (fetcher := self._fetchers.get(replica.place.leader)) is not None:
-                    fetcher.begin_again(self.context.now + FULL_DISK_PAUSE)
-        kinds = (AppendMessages, AppendDelayed, AppendOperation, PutEpoch)
-        return [write for write in writes if not (isinstance(write, kinds) and write.log_id in logs)]
+            if replica.forget_unwritten() and (fetcher := self._fetchers.get(replica.place.leader)) is not None:
+                fetcher.begin_again(self.context.now + FULL_DISK_PAUSE)
+        return [write for write in writes if not (isinstance(write, APPENDS) and write.log_id in logs)]
 
     def persisted(self, replica: Replica) -> None:
         """A turn of a partition that is not open for clients is on disk."""

@@ -123,6 +123,8 @@ class Roles:
         begins = me is None or (version > replica.version and place.epoch > replica.epoch and place.epoch >= replica.promised)
         if begins and replica.leads:
             self._end(replica)
+        elif begins:
+            replica.forget_unwritten()
         if replica.learn(place, version, me, context.now, self.max_lag):
             self.changed[replica.key] = None
             self.touch(replica)
