@@ -113,6 +113,8 @@ class Roles:
         if replica is not None:
             self._by_log.pop(replica.log_id, None)
             self._end(replica)
+            replica.step_down()  # what is on its way from the leader finds nobody
+            self.changed[key] = None
             self._delete(replica.log_id)
 
     # --- learning --------------------------------------------------------------------------------------------------
