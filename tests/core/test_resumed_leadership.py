@@ -7,6 +7,9 @@ import pytest
 from tests.core.acts import Consumer, Producer, queue_of
 from tests.core.cluster_world import ClusterWorld, Machine
 from tests.core.test_full_disk_of_a_leader import led
+from zmqmq.core.admin_commands import CreateTopic
+from zmqmq.core.commands import Subscribe, Subscribed
+from zmqmq.core.replica import Replica
 
 
 def resumed_after(leader: Machine, consumer: Consumer, *, crashed: bool) -> None:
@@ -53,3 +56,109 @@ def test_who_stayed_is_not_asked_to_report() -> None:
     leader.cluster.agreements._resume(replica)
     assert not queue_of(leader).reclaim
     assert consumer.values() == [b"x"]
+
+
+def releasing(leader: Machine, number: int = 0) -> Replica:
+    """One of its partitions is being handed over: the write is out and not answered yet."""
+    (replica,) = [replica for replica in leader.cluster.roles if replica.partition.number == number]
+    leader.cluster.agreements.release(replica)
+    leader.cluster.agreements._sent[replica.key] = replica.epoch
+    return replica
+
+
+def resume(leader: Machine, replica: Replica) -> None:
+    """The write was refused."""
+    leader.cluster.agreements._failed(replica, replica.epoch)
+    leader.turn()
+
+
+def subscribe_to(consumer: Consumer, number: int) -> None:
+    """On a new connection, to one partition, presenting nothing."""
+    consumer.epoch += 1
+    consumer.address = consumer.world.connect(consumer.name, consumer.epoch, consumer.timeout)
+    command = Subscribe(consumer.world.next_id(), "t", "g", partitions=[number])
+    assert consumer.world.ask(consumer.address, command, Subscribed).partitions == [number]
+
+
+def halves() -> tuple[Machine, Producer, Consumer]:
+    """A leader of two partitions, and a consumer that holds the first message of a key of the first one."""
+    (leader,) = ClusterWorld("a").living
+    maker = leader.connect("maker", timeout=300.0)
+    leader.turn((maker, CreateTopic(leader.next_id(), "t", 2, 1, {})))
+    leader.pass_time(10.0)
+    producer = Producer(leader)
+    producer.send(b"k1", key=b"k")
+    consumer = Consumer(leader, timeout=5.0)
+    assert consumer.take().values == [b"k1"]
+    return leader, producer, consumer
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_over_a_new_connection_a_resumed_partition_delivers_nothing_before_it_is_subscribed_to(lost: bool) -> None:
+    leader, producer, consumer = halves()
+    replica = releasing(leader)
+    if lost:
+        leader.pass_time(6.0)
+        assert leader.node.context.sessions.of(consumer.name) is None
+        producer.connect()
+    subscribe_to(consumer, 1)
+    resume(leader, replica)
+    producer.send(b"k2", key=b"k")
+    assert consumer.values() == [], "the first message of the key was lost with the connection"
+    consumer.join()
+    assert consumer.values() == [b"k1", b"k2"]
+
+
+def test_who_never_subscribes_over_its_new_connection_holds_nobody_up_for_ever() -> None:
+    leader, producer, consumer = halves()
+    replica = releasing(leader)
+    subscribe_to(consumer, 1)
+    resume(leader, replica)
+    other = Consumer(leader, "other")
+    assert other.values() == []
+    for _ in range(12):
+        leader.ping(consumer.address)
+        leader.pass_time(0.5)
+    assert other.values() == [b"k1"]
+    assert queue_of(leader).state.members.keys() == {"other"}
+
+
+def test_a_subscription_on_its_way_when_the_leadership_is_resumed_counts_as_report() -> None:
+    cluster, leader, consumer = served()
+    held = consumer.holding(consumer.take())
+    producer = Producer(leader, "late", number=8)
+    others = [machine for machine in cluster.living if machine is not leader]
+    for other in others:
+        other.is_alive = False
+    leader.turn((producer.address, producer.batch(b"y")), (consumer.address, leader.subscribe(consumer.address, held=[held])))
+    resume(leader, releasing(leader))
+    assert set(queue_of(leader).reclaim) == {consumer.name}
+    reconnect(leader, others)
+    assert not queue_of(leader).reclaim
+    assert [type(answer).__name__ for answer in leader.take(consumer.address) if isinstance(answer, Subscribed)] == ["Subscribed"]
+
+
+def test_a_subscription_of_an_earlier_connection_lets_nothing_be_delivered_over_the_new_one() -> None:
+    cluster, leader = led()
+    Producer(leader).send(b"x")
+    first = leader.connect("c", timeout=60.0)
+    others = [machine for machine in cluster.living if machine is not leader]
+    for other in others:
+        other.is_alive = False
+    leader.turn((first, leader.subscribe(first)))
+    second = leader.connect("c", 2, 60.0)
+    reconnect(leader, others)
+    assert queue_of(leader).is_member("c")
+    assert leader.pull(second) == []
+    assert not [answer for answer in leader.take(second) if isinstance(answer, Subscribed)]
+    leader.ask(second, leader.subscribe(second), Subscribed)
+    assert [lot.values for lot in leader.pull(second)] == [[b"x"]]
+
+
+def reconnect(leader: Machine, others: list[Machine]) -> None:
+    """Brokers that stood still for a moment go on."""
+    for other in others:
+        other.is_alive = True
+        leader.node.connected(other.name)
+        other.node.connected(leader.name)
+    leader.pass_time(1.0)

@@ -240,8 +240,11 @@ class Catalogue:
         topic.put(partition)
         for group, queue in partition.queues.items():
             hub = self.context.hub(record.name, group, topic.partitions)
-            for member in queue.state.members.keys() - hub.subscribers.keys() - queue.leaving:  # it may have left while clients did not find the partition here
-                queue.reclaim.setdefault(member, self.context.now + queue.state.members[member])
+            for member, timeout in queue.state.members.items():
+                session = hub.subscribers.get(member)
+                served = session is not None and queue.consumers.get(member) == session.epoch
+                if not served and member not in queue.leaving:  # it may have left, or come anew, while clients did not find the partition here
+                    queue.reclaim.setdefault(member, self.context.now + timeout)
         if partition.is_reclaiming():
             self.reclaiming[partition] = None
         self.context.touch(partition)

@@ -44,7 +44,8 @@ class Consumers:
         for partition in partitions:
             self._join(self.context.touch(partition), session, command)
         leases = self._reclaim(session, partitions, command)
-        self._hold_back_from(hub.group, partitions, session)
+        self._hold_back(hub.group, partitions, session)
+        epoch = session.epoch
 
         def joined() -> None:
             if self.context.hub_numbers.get(hub.number) is not hub:
@@ -54,12 +55,13 @@ class Consumers:
             if session.leaving:  # it left before its subscription was committed
                 self._undo_join(hub, session)
                 return
-            self._joined(session, hub, partitions, command, leases)
+            self._joined(session, epoch, hub, partitions, command, leases)
 
         self.context.when_committed(partitions, joined)
 
-    def _joined(self, session: Session, hub: Hub, partitions: Iterable[Partition], command: Subscribe, leases: Iterable[KeptLease]) -> None:
-        """The membership is committed; partitions that are not led here any more are left out of the answer."""
+    def _joined(self, session: Session, epoch: int, hub: Hub, partitions: Iterable[Partition], command: Subscribe, leases: Iterable[KeptLease]) -> None:
+        """The membership is committed; partitions that are not led here any more are left out of the answer. `epoch`: of the connection that asked; if
+        another one has taken the session over since, it has to subscribe itself."""
         here = [partition for partition in partitions if hub.partitions.get(partition.number) is partition]
         if not here:
             error = NotLeader("the partitions are led elsewhere by now", hint="describe the topic again", topic=command.topic)
@@ -68,22 +70,19 @@ class Consumers:
         hub.subscribers[session.client_id] = session
         session.queues.setdefault(hub.number)
         for partition in here:
-            partition.queues[command.group].consumers.add(session.client_id)
+            queue = partition.queues[command.group]
+            queue.consumers[session.client_id] = max(epoch, queue.consumers.get(session.client_id, epoch))
+            queue.reclaim.pop(session.client_id, None)  # it has reported, if a hand-over has failed since
         numbers = [partition.number for partition in here]
         kept = [lease for lease in leases if lease.partition in numbers]
-        self.context.send(session, Subscribed(command.id, hub.number, command.topic, command.group, kept, numbers))
+        if session.epoch == epoch:
+            self.context.send(session, Subscribed(command.id, hub.number, command.topic, command.group, kept, numbers))
 
-    def hold_back(self, session: Session) -> None:
-        """The client goes on over another connection: it gets nothing before it has subscribed anew, and so knows what a delivery is for."""
-        for number in session.queues:
-            hub = self.context.hub_numbers[number]
-            self._hold_back_from(hub.group, hub.partitions.values(), session)
-
-    def _hold_back_from(self, group: str, partitions: Iterable[Partition], session: Session) -> None:
+    def _hold_back(self, group: str, partitions: Iterable[Partition], session: Session) -> None:
         """Until it is told what it holds, nothing is added to that."""
         for partition in partitions:
             if (queue := partition.queues.get(group)) is not None:
-                queue.consumers.discard(session.client_id)
+                queue.consumers.pop(session.client_id, None)
 
     def _named(self, topic: Topic, command: Subscribe) -> list[Partition]:
         """Those of the named partitions that are led here, under the leadership that the consumer knows: one that has just begun may have delivered to

@@ -28,8 +28,6 @@ class Greeting:
             error = UnsupportedVersion(f"the client speaks protocol {low} to {high}", hint=f"this broker speaks {spoken}; update the older side")
             context.refuse(address, 0, error)
             return
-        before = context.sessions.of(command.client_id)
-        epoch = before.epoch if before is not None else None
         try:
             session, replaced = context.sessions.open(address, command, context.now)
         except ZmqmqError as error:
@@ -40,8 +38,6 @@ class Greeting:
             return
         if replaced is not None:
             context.reply(replaced, SessionReplaced())
-        if session is before and session.epoch != epoch:
-            self.consumers.hold_back(session)
         event = "session opened" if session.connected == context.now else "session resumed"
         context.note(event, client=session.client_id, name=session.name, epoch=session.epoch, software=session.software)
         context.reply(address, self._welcome(session, high))

@@ -66,8 +66,8 @@ class Queue:
         self.reclaim: dict[str, float] = {}
         """Members known from the log that have not reported since this leadership began, and until when (monotonic) they may. Nothing is
         delivered meanwhile: they may hold it."""
-        self.consumers: set[str] = set()
-        """Members that have subscribed in this leadership: to them may be delivered."""
+        self.consumers: dict[str, int] = {}
+        """Members that have subscribed in this leadership, and the session epoch in which: over that connection may be delivered to them."""
         self.leaving: set[str] = set()
         """Members whose leaving is in the log and not committed."""
         self.cursor = self.reached = 0
@@ -179,7 +179,7 @@ class Queue:
     def leave(self, member: str, wall: float, crashed: bool, reason: str) -> None:
         """The consumer is gone: its messages return, counted if it crashed."""
         self.reclaim.pop(member, None)
-        self.consumers.discard(member)
+        self.consumers.pop(member, None)
         holder = self.book.holders.get(member)
         if holder is None:
             return

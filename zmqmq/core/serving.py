@@ -92,8 +92,8 @@ class Serving:
         for number in numbers:
             hub = self.context.hub_numbers[number]
             for partition, queue in hub.queues():
-                if queue.reclaim or session.client_id not in queue.consumers:
-                    continue
+                if queue.reclaim or queue.consumers.get(session.client_id) != session.epoch:
+                    continue  # over a new connection it gets nothing before it has subscribed anew, and so knows what a delivery is for
                 holder = queue.book.holders.get(session.client_id)
                 if queue.offer(partition.log.committed) or queue.retries or (holder and holder.more):
                     candidates.append((hub, partition, queue))
