@@ -8,7 +8,7 @@ from tests.core.acts import Consumer, Producer, queue_of
 from tests.core.cluster_world import ClusterWorld, Machine
 from tests.core.test_full_disk_of_a_leader import led
 from zmqmq.core.admin_commands import CreateTopic
-from zmqmq.core.commands import Subscribe, Subscribed
+from zmqmq.core.commands import HeldLease, Subscribe, Subscribed
 from zmqmq.core.replica import Replica
 
 
@@ -153,6 +153,52 @@ def test_a_subscription_of_an_earlier_connection_lets_nothing_be_delivered_over_
     assert not [answer for answer in leader.take(second) if isinstance(answer, Subscribed)]
     leader.ask(second, leader.subscribe(second), Subscribed)
     assert [lot.values for lot in leader.pull(second)] == [[b"x"]]
+
+
+def awaiting(timeout: float) -> tuple[ClusterWorld, Machine, Consumer, HeldLease]:
+    """A new leader that waits for a member, and what that one holds."""
+    cluster, first = led()
+    Producer(first).send(b"x")
+    consumer = Consumer(first, timeout=timeout)
+    held = consumer.holding(consumer.take())
+    first.die()
+    cluster.pass_time(0.3)
+    consumer.world = second = cluster.leader_of()
+    assert second is not first and set(queue_of(second).reclaim) == {consumer.name}
+    return cluster, second, consumer, held
+
+
+def test_nobody_is_dismissed_while_nobody_can_report() -> None:
+    cluster, leader, consumer, held = awaiting(timeout=1.0)
+    replica = releasing(leader)
+    cluster.pass_time(3.0)
+    del leader.cluster.agreements._sent[replica.key]
+    cluster.pass_time(0.5)
+    successor = cluster.leader_of()
+    assert successor is not leader
+    assert Consumer(successor, "other").values() == [], "the member may hold it"
+    consumer.world = successor
+    assert [entry.kept for entry in consumer.join([held])] == [held.offsets]
+
+
+def test_a_resumed_leader_gives_members_that_have_not_reported_all_their_time() -> None:
+    cluster, leader, consumer, held = awaiting(timeout=2.0)
+    cluster.pass_time(1.5)
+    replica = releasing(leader)
+    cluster.pass_time(1.5)
+    resume(leader, replica)
+    cluster.pass_time(1.5)
+    assert Consumer(leader, "other").values() == []
+    assert [entry.kept for entry in consumer.join([held])] == [held.offsets]
+
+
+def test_a_resumed_leader_goes_on_without_members_that_do_not_report() -> None:
+    cluster, leader, consumer, held = awaiting(timeout=2.0)
+    resume(leader, releasing(leader))
+    other = Consumer(leader, "other")
+    assert other.values() == []
+    cluster.pass_time(3.0)
+    assert other.values() == [b"x"]
 
 
 def reconnect(leader: Machine, others: list[Machine]) -> None:

@@ -57,7 +57,7 @@ class Catalogue:
         self.is_shared = False
         """The topics are those of a cluster: none is made here."""
         self.reclaiming: dict[Partition, None] = {}
-        """Partitions with members that have not reported yet."""
+        """Partitions that clients find here, with members that have not reported yet."""
         self._last_id = context.settings.incarnation * IDS_PER_INCARNATION
 
     def __iter__(self) -> Iterator[Topic]:
@@ -244,7 +244,7 @@ class Catalogue:
                 session = hub.subscribers.get(member)
                 served = session is not None and queue.consumers.get(member) == session.epoch
                 if not served and member not in queue.leaving:  # it may have left, or come anew, while clients did not find the partition here
-                    queue.reclaim.setdefault(member, self.context.now + timeout)
+                    queue.reclaim[member] = self.context.now + timeout  # all of it: while the partition was not found here nobody could report
         if partition.is_reclaiming():
             self.reclaiming[partition] = None
         self.context.touch(partition)
@@ -252,7 +252,8 @@ class Catalogue:
         return topic
 
     def withdraw(self, record: TopicRecord, partition: Partition) -> None:
-        """Clients do not find this partition here any more; what it has accepted is still confirmed when it is committed."""
+        """Clients do not find this partition here any more; what it has accepted is still confirmed when it is committed. Nobody can report to it."""
+        self.reclaiming.pop(partition, None)
         topic = self._topics.get(record.name)
         if topic is not None and topic.partitions.get(partition.number) is partition:
             del topic.partitions[partition.number]
@@ -262,7 +263,6 @@ class Catalogue:
         """The leadership is lost: whoever waits for a commit is told `error`, and clients look elsewhere."""
         self.withdraw(record, partition)
         partition.abandon(error)
-        self.reclaiming.pop(partition, None)
         self.context.touched.pop(partition, None)
 
     def _tell_moved(self, topic: Topic) -> None:
