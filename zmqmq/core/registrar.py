@@ -14,22 +14,20 @@ is waited for, two session timeouts long, and then this broker refuses to start.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import inf
 
 from zmqmq.core import layout
 from zmqmq.core.cluster_view import ClusterView
-from zmqmq.core.commands import PROTOCOL_VERSION
-from zmqmq.core.layout import BrokerEpoch, BrokerInfo, ClusterIdentity, Damaged, decode, encode
+from zmqmq.core.founding import Founding
+from zmqmq.core.layout import BrokerEpoch, BrokerInfo, decode, encode
 from zmqmq.core.places import Member
-from zmqmq.core.registration import Papers, Registration, burial, mismatch, taken_error, timeout_error
+from zmqmq.core.registration import Papers, Registration, burial, taken_error, timeout_error
 from zmqmq.core.tree import (
     Answer,
     Change,
     Changed,
     Check,
     Connected,
-    Create,
     Event,
     Lost,
     Node,
@@ -76,24 +74,26 @@ class Registrar:
         """Why there is no registration."""
         self.fatal: ZmqmqError | None = None
         """Why there will never be one."""
-        self.adopted_cluster_id = ""
-        """The cluster that a broker without data has joined; to be stored."""
         self.needs_new_storage_id = False
         """The store is an old copy: give it a new identity, then call `renewed`. Nothing is registered before."""
         self._outlet = outlet
         self._papers = Papers(settings)
+        self._founding = Founding(settings, self._papers, self._step, self._retry, self._fail, self._look)
         self._timeout = settings.session_timeout
         self._life = 0
         """Answers to what was asked before it changed do not count."""
         self._connected = self._over = self._renewing = False
-        self._incomplete = False
-        """A node of the skeleton is missing."""
         self._retry_at = self._next_beat = inf
         self._taken_since: float | None = None
         self._now = self._lease_until = -inf
         self._burials: set[tuple[str, int]] = set()
 
     # --- what others see and do ----------------------------------------------------------------------------------------
+
+    @property
+    def adopted_cluster_id(self) -> str:
+        """The cluster that a broker without data has joined; to be stored."""
+        return self._founding.adopted_cluster_id
 
     def lease_valid(self, now: float) -> bool:
         """Whether nobody else can have been given this broker's roles yet."""
@@ -209,61 +209,16 @@ class Registrar:
         """One step of the way in; without an answer the way begins again."""
         self._ask(request, lambda answer: self._retry() if isinstance(answer, Unknown) else then(answer))
 
-    def _make(self, path: str, data: bytes, then: Callable[[], None]) -> None:
-        """Makes a persistent node, if nobody else does."""
-
-        def made(answer: Answer) -> None:
-            if isinstance(answer, Refusal) and answer.reason != "exists":
-                self._incomplete = answer.reason == "missing"
-                self._retry()
-            else:
-                then()
-
-        self._step(Change([Create(path, data)]), made)
-
     def _retry(self) -> None:
         self._retry_at = self._now + RETRY_INTERVAL
 
-    # --- the way in: which cluster is this? --------------------------------------------------------------------------------
+    # --- the way in --------------------------------------------------------------------------------------------------------
 
     def _enter(self) -> None:
         self._life += 1
         self._retry_at = inf
         self._burials.clear()
-        self._step(Sync(), lambda answer: self._read_cluster())
-
-    def _read_cluster(self) -> None:
-        self._step(Read(layout.CLUSTER), self._cluster_read)
-
-    def _cluster_read(self, answer: Answer) -> None:
-        if isinstance(answer, Node):
-            self._recognise(decode(layout.CLUSTER, answer.data, ClusterIdentity))
-        else:
-            identity = ClusterIdentity(self.adopted_cluster_id or self.settings.cluster_id, layout.LAYOUT, PROTOCOL_VERSION)
-            self._make(layout.CLUSTER, encode(identity), self._read_cluster)
-
-    def _recognise(self, identity: ClusterIdentity | Damaged) -> None:
-        ours = self.adopted_cluster_id or self.settings.cluster_id
-        error = mismatch(identity, ours, has_data=self.settings.has_data or self._papers.attempted)
-        if error is not None:
-            self._fail(error)
-        elif isinstance(identity, ClusterIdentity):
-            if identity.cluster_id != ours:
-                self.adopted_cluster_id = identity.cluster_id
-            self._step(Read(layout.SKELETON[-1]), self._skeleton_read)
-
-    def _skeleton_read(self, answer: Answer) -> None:
-        if isinstance(answer, Node) and not self._incomplete:
-            self._look()
-        else:
-            self._make_skeleton(0)
-
-    def _make_skeleton(self, index: int) -> None:
-        if index == len(layout.SKELETON):
-            self._incomplete = False
-            self._look()
-            return
-        self._make(layout.SKELETON[index], b"", lambda: self._make_skeleton(index + 1))
+        self._step(Sync(), lambda answer: self._founding.begin())
 
     # --- the way in: who stands under our name? ------------------------------------------------------------------------------
 
@@ -274,7 +229,7 @@ class Registrar:
             if isinstance(epoch, Node):
                 self._step(Read(layout.broker_path(broker), watch=True), lambda shown: broker_read(epoch, shown))
             else:
-                self._make(layout.epoch_path(broker), encode(BrokerEpoch()), self._look)
+                self._founding.make(layout.epoch_path(broker), encode(BrokerEpoch()), self._look)
 
         def broker_read(epoch: Node, shown: Answer) -> None:
             self._step(Read(layout.heartbeat_path(broker)), lambda beat: self._judge(epoch, shown, beat))
@@ -316,7 +271,7 @@ class Registrar:
             if isinstance(answer, Changed):
                 self._registered(answer.versions[0], sent)
             else:
-                self._incomplete = isinstance(answer, Refusal) and answer.reason == "missing"
+                self._founding.incomplete = isinstance(answer, Refusal) and answer.reason == "missing"
                 self._retry()
 
         self._step(Change(self._papers.steps(version, shown=shown, beat=beat)), answered)

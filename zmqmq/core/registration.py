@@ -20,6 +20,7 @@ from zmqmq.errors import BrokerTaken, ClusterMismatch, ConfigError, ZmqmqError
 
 SESSIONS_MAX = 16
 """Own sessions that are remembered."""
+_WHERE = "check the ZooKeeper hosts and the chroot in the configuration"
 
 
 class Registration(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +57,11 @@ class Papers:
         """No registration under the identity that the store has now."""
         self._settings = settings
         self._sessions: deque[int] = deque([settings.previous_session], maxlen=SESSIONS_MAX)
+
+    @property
+    def was_member(self) -> bool:
+        """Whether this store has been registered in a cluster, or may have been."""
+        return bool(self._settings.previous_session) or self.attempted
 
     def renew(self, storage_id: str) -> None:
         """The store has a new identity; that whose copy it is may be alive, so no earlier registration is one of its own."""
@@ -122,7 +128,7 @@ def burial(info: BrokerInfo, view: ClusterView) -> list[list[Step]]:
 
 def mismatch(identity: ClusterIdentity | Damaged, ours: str, *, has_data: bool) -> ZmqmqError | None:
     """Why a broker cannot join this cluster."""
-    hint = "check the ZooKeeper hosts and the chroot in the configuration"
+    hint = _WHERE
     if isinstance(identity, Damaged):
         return ClusterMismatch(f"the tree is not one of zmqmq: {identity.path} is {identity.reason}", hint=hint)
     if identity.layout != layout.LAYOUT:
@@ -136,6 +142,12 @@ def mismatch(identity: ClusterIdentity | Damaged, ours: str, *, has_data: bool) 
         hint = f"{hint}; to join this cluster for good, start the broker with an empty data directory"
         return ClusterMismatch(f"the data directory belongs to cluster {ours}, the tree to cluster {identity.cluster_id}", hint=hint)
     return None
+
+
+def nothing_there(ours: str) -> ZmqmqError:
+    """The tree is empty, and this broker has been a member of a cluster: it must not found another one."""
+    hint = f"{_WHERE}; if ZooKeeper has lost its data, see 'ZooKeeper has lost its data' in docs/cluster.md"
+    return ClusterMismatch(f"this broker is a member of cluster {ours}, and the tree holds none", hint=hint)
 
 
 def timeout_error(granted: float, wanted: float) -> ZmqmqError:
