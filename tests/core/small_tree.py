@@ -118,6 +118,8 @@ class Seat:
         """Everything that was asked."""
         self.mute = False
         """Watches are set and never told."""
+        self.refused: dict[str, Refusal] = {}
+        """Paths that this session may neither read nor write."""
         self._data: set[str] = set()
         self._lists: set[str] = set()
         tree.seats.append(self)
@@ -169,6 +171,10 @@ class Seat:
     def _answer(self, request: Request) -> Answer:
         if isinstance(request, Sync):
             return Synced()
+        steps = request.steps if isinstance(request, Change) else (request,)
+        for number, step in enumerate(steps):
+            if step.path in self.refused:
+                return self.refused[step.path]._replace(step=number)
         if isinstance(request, Change):
             return self.tree.apply(tuple(request.steps), self.session)
         node = self.tree.nodes.get(request.path)

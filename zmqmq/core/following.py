@@ -31,6 +31,8 @@ class Following:
         self.was: Member | None = None
         """The registration that was known in the last turn."""
         self._cluster = cluster
+        self._trouble = ""
+        """What the operator knows to be in the way of a registration."""
         self._unwanted: dict[Key, float] = {}
         self._held_up: set[int] = set()
         """Topics of the cluster that cannot come here while another one of that name is here."""
@@ -44,6 +46,10 @@ class Following:
             self._cluster.context.writes.append(PutClusterId(registrar.adopted_cluster_id))
         if registrar.needs_new_storage_id:
             self._renew_storage()
+        if registrar.trouble != self._trouble:
+            self._trouble = registrar.trouble
+            if self._trouble:
+                self._cluster.context.note("coordination", trouble=self._trouble)
         me = self._cluster.me()
         if me == self.was:
             return

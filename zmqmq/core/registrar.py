@@ -21,7 +21,7 @@ from zmqmq.core.cluster_view import ClusterView
 from zmqmq.core.founding import Founding
 from zmqmq.core.layout import BrokerEpoch, BrokerInfo, decode, encode
 from zmqmq.core.places import Member
-from zmqmq.core.registration import Papers, Registration, burial, taken_error, timeout_error
+from zmqmq.core.registration import Papers, Registration, burial, complaint, taken_error, timeout_error
 from zmqmq.core.tree import (
     Answer,
     Change,
@@ -59,6 +59,8 @@ TIMEOUT_TOLERANCE = 0.1
 """Part by which the session timeout that the servers grant may differ from the configured one."""
 RETRY_INTERVAL = 0.2
 """Seconds until a step that failed is tried again."""
+REFUSED_INTERVAL = 5.0
+"""Seconds until the way in is tried again after the tree has refused something that members may do."""
 
 
 class Registrar:
@@ -72,6 +74,8 @@ class Registrar:
         """The coordination session."""
         self.reason = "not registered yet"
         """Why there is no registration."""
+        self.trouble = ""
+        """What the tree does not let this broker do; it goes on trying."""
         self.fatal: ZmqmqError | None = None
         """Why there will never be one."""
         self.needs_new_storage_id = False
@@ -207,7 +211,17 @@ class Registrar:
 
     def _step(self, request: Request, then: Then) -> None:
         """One step of the way in; without an answer the way begins again."""
-        self._ask(request, lambda answer: self._retry() if isinstance(answer, Unknown) else then(answer))
+
+        def answered(answer: Answer) -> None:
+            if isinstance(answer, Unknown):
+                self._retry()
+            elif isinstance(answer, Refusal) and answer.reason == "other":
+                self.trouble = self.reason = complaint(request, answer)
+                self._retry_at = self._now + REFUSED_INTERVAL
+            else:
+                then(answer)
+
+        self._ask(request, answered)
 
     def _retry(self) -> None:
         self._retry_at = self._now + RETRY_INTERVAL
@@ -278,7 +292,7 @@ class Registrar:
 
     def _registered(self, be: int, sent: float) -> None:
         self.me = Member(self.settings.broker_id, be, self._papers.storage_id)
-        self.reason = ""
+        self.reason = self.trouble = ""
         self._taken_since = None
         self._lease_until = sent + self._timeout * LEASE_PART
         self._next_beat = max(sent, self._now) + self._timeout / BEATS_PER_TIMEOUT if sent > -inf else self._now

@@ -15,7 +15,7 @@ from zmqmq.core import layout
 from zmqmq.core.cluster_view import ClusterView
 from zmqmq.core.commands import PROTOCOL_VERSION, VERSIONS_SPOKEN
 from zmqmq.core.layout import BrokerEpoch, BrokerInfo, ClusterIdentity, Damaged, decode, encode
-from zmqmq.core.tree import Check, Create, Delete, Node, Put, Step
+from zmqmq.core.tree import Change, Check, Create, Delete, Node, Put, Refusal, Request, Step, Sync
 from zmqmq.errors import BrokerTaken, ClusterMismatch, ConfigError, ZmqmqError
 
 SESSIONS_MAX = 16
@@ -148,6 +148,12 @@ def nothing_there(ours: str) -> ZmqmqError:
     """The tree is empty, and this broker has been a member of a cluster: it must not found another one."""
     hint = f"{_WHERE}; if ZooKeeper has lost its data, see 'ZooKeeper has lost its data' in docs/cluster.md"
     return ClusterMismatch(f"this broker is a member of cluster {ours}, and the tree holds none", hint=hint)
+
+
+def complaint(request: Request, refusal: Refusal) -> str:
+    """What the operator is told when the servers do not let this broker do what members do."""
+    where = "" if isinstance(request, Sync) else request.steps[refusal.step].path if isinstance(request, Change) else request.path
+    return f"ZooKeeper refuses what this broker asks at {where or '/'}: {refusal.text}; check zookeeper.username and zookeeper.password"
 
 
 def timeout_error(granted: float, wanted: float) -> ZmqmqError:
