@@ -127,6 +127,25 @@ def test_a_broker_that_is_gone_for_long_is_replaced_though_nothing_else_happens(
     assert not [place for place in cluster.places().values() if gone.name in place.replicas]
 
 
+def test_a_move_towards_a_broker_whose_death_was_seen_before_the_move_gets_another_goal() -> None:
+    cluster = SmallCluster("abcde", partitions=1, replicas=2)
+    run_until_calm(cluster)
+    first, second = cluster.place().replicas
+    spare = [broker for broker in cluster.live if broker.name not in (first, second) and broker is not cluster.leader]
+    dead, late = spare[0], next(broker for broker in cluster.live if broker is not spare[0] and broker is not cluster.leader)
+    old = late.mirror.view
+    dead.die()
+    cluster.leader.turn()
+    late.jobs.reassign(old, "t", 0, [first, dead.name], cluster.now, late.errors.append)
+    cluster.settle()
+    assert cluster.place().adding == [dead.name]
+    run_until_calm(cluster)
+    cluster.wait(REPLACE_AFTER)
+    run_until_calm(cluster)
+    place = cluster.place()
+    assert (place.adding, len(place.replicas)) == ([], 2) and dead.name not in place.replicas
+
+
 def test_who_has_just_handed_over_does_not_get_its_leadership_back_at_once() -> None:
     cluster = SmallCluster(partitions=1)
     cluster.wait(LEAD_AT_LEAST)

@@ -148,11 +148,12 @@ class Controller:
         self._is_unbalanced = True
         self._notice_leaders(view, seen)
         if seen is None or (seen.brokers, seen.wishes, seen.topics) != (view.brokers, view.wishes, view.topics):
-            self._dirty.update(view.places)
-            self._watch_the_gone(view)
+            changed = list(view.places)
         else:
             known = seen.places
-            self._dirty.update(key for key, entry in view.places.items() if known.get(key) is not entry)
+            changed = [key for key, entry in view.places.items() if known.get(key) is not entry]
+        self._dirty.update(changed)
+        self._watch_the_gone(view, changed)
         for key in [key for key, entry in self._newer.items() if key not in view.places or view.places[key].version >= entry.version]:
             del self._newer[key]
         self._cleaning.clear(view)
@@ -166,9 +167,11 @@ class Controller:
         if len(self._led_since) > len(view.places):
             self._led_since = {key: since for key, since in self._led_since.items() if key in view.places}
 
-    def _watch_the_gone(self, view: ClusterView) -> None:
-        wanted = {broker for entry in view.places.values() for broker in entry.place.replicas}
-        gone = sorted(wanted - view.brokers.keys())
+    def _watch_the_gone(self, view: ClusterView, changed: Iterable[Key]) -> None:
+        """Who is not there and shall hold something. A move towards a broker may become visible only after its death, so partitions that have changed
+        are looked at too, and no others; who holds nothing any more is still gone, should somebody ask for it again."""
+        wanted = {broker for key in changed for broker in view.places[key].place.replicas}
+        gone = sorted((self._gone_since.keys() | wanted) - view.brokers.keys())
         self._gone_since = {broker: self._gone_since.get(broker, self._now) for broker in gone}
 
     def _wake_for_the_lost(self) -> None:
