@@ -201,8 +201,19 @@ def test_replicas_on_a_broker_that_is_away_for_a_moment_are_not_missing() -> Non
     assert plan(a_view("abd", [a_place("abc")], replicas=3), {"c": 0.0}, 1.0) == []
 
 
-def test_what_nobody_leads_cannot_be_copied() -> None:
-    assert plan(a_view("abc", [a_place("a", leader="")], replicas=3), {}, 0.0) == []
+def test_what_nobody_leads_cannot_be_copied_for_whatever_reason() -> None:
+    alone = a_place("a", leader="")
+    assert plan(a_view("abc", [alone], replicas=3), {}, 0.0) == []
+    assert plan(a_view("bc", [alone]), {"a": 0.0}, REPLACE_AFTER) == []
+    assert plan(a_view({"a": "x", "b": "x", "c": "y"}, [a_place("ab", leader="")]), {}, 0.0) == []
+    assert plan(a_view("abc", [alone] * 9), {}, 0.0) == []
+
+
+def test_moves_of_what_nobody_leads_keep_no_other_partition_waiting() -> None:
+    stuck = [begin_move(a_place("x", leader=""), ["a"])] * MOVES_MAX
+    view = a_view("abc", [*stuck, *[a_place("x", leader="")] * MOVES_MAX, a_place("ax")])
+    (move,) = plan(view, {"x": 0.0}, REPLACE_AFTER)
+    assert (move.key[1], move.reason, "x" in move.replicas) == (2 * MOVES_MAX, "leaving", False)
 
 
 def test_replicas_spread_over_racks_that_come_later() -> None:

@@ -175,11 +175,12 @@ class _Planner:
         self.view = view
         self.finals: dict[Key, list[str]] = {}
         self.moving: set[Key] = set()
+        """Under way, or planned; what nobody leads cannot get on, so it takes no place among them."""
         for key in sorted(view.places):
             if view.counts(key):
                 place = view.places[key].place
                 self.finals[key] = settled_replicas(place)
-                if is_moving(place):
+                if is_moving(place) and place.leader:
                     self.moving.add(key)
         self.holds = Counter(broker for replicas in self.finals.values() for broker in replicas)
         self.leaving = {broker for broker in {*self.holds, *view.brokers} if broker in lost or _is_removing(view, broker)}
@@ -197,10 +198,14 @@ class _Planner:
             self._share_first_places()
         return list(self.moves.values())
 
+    def _may_move(self, key: Key) -> bool:
+        """Whether another move may begin here. A partition that nobody leads cannot be copied: its move would not end."""
+        return key not in self.moving and len(self.moving) < MOVES_MAX and self.view.places[key].place.leader != ""
+
     def _leave(self) -> None:
         """Who is to go is replaced where anybody can; a move towards a broker that is to go gets another goal."""
         for key, replicas in self.finals.items():
-            if not self.leaving.isdisjoint(replicas) and (key in self.moving or len(self.moving) < MOVES_MAX):
+            if not self.leaving.isdisjoint(replicas) and (key in self.moving or self._may_move(key)):
                 for broker in [name for name in replicas if name in self.leaving]:
                     self._replace(key, broker, self._substitute(key, broker), "leaving")
 
@@ -211,11 +216,10 @@ class _Planner:
         return _best(candidates, others, self.racks, self.holds)
 
     def _grow(self) -> None:
-        """What is missing of the replicas that the topic shall have is made as soon as there are brokers for it. A partition that nobody leads
-        cannot be copied."""
+        """What is missing of the replicas that the topic shall have is made as soon as there are brokers for it."""
         for key, replicas in self.finals.items():
             missing = self.view.topics_by_id[key[0]].record.replicas - len(replicas)
-            if missing <= 0 or key in self.moving or len(self.moving) >= MOVES_MAX or not self.view.places[key].place.leader:
+            if missing <= 0 or not self._may_move(key):
                 continue
             new = self._additional(replicas, missing)
             if new:
@@ -238,7 +242,7 @@ class _Planner:
 
     def _spread_over_racks(self) -> None:
         for key, replicas in self.finals.items():
-            if key in self.moving or len(self.moving) >= MOVES_MAX:
+            if not self._may_move(key):
                 continue
             crowded = [broker for broker in replicas if _crowd(broker, replicas, self.racks) > 1]
             for broker in sorted(crowded, key=lambda name: (-self.holds[name], name)):
@@ -264,7 +268,7 @@ class _Planner:
         """A partition that can move without crowding racks, preferably one that the source does not lead."""
         found = None
         for key, replicas in self.finals.items():
-            if key in self.moving or source not in replicas or target in replicas:
+            if source not in replicas or target in replicas or not self._may_move(key):
                 continue
             others = [name for name in replicas if name != source]
             if _crowd(target, others, self.racks) <= _crowd(source, others, self.racks):
