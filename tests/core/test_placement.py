@@ -239,6 +239,13 @@ def test_the_first_that_is_in_sync_and_live_should_lead_and_drained_brokers_last
     assert preferred_leader(a_view("a", [place]), place) == ""
 
 
+def test_who_is_weary_should_lead_only_if_nobody_else_can() -> None:
+    place = a_place("abc", weary="a")
+    assert preferred_leader(a_view("abc", [place]), place) == "b"
+    assert preferred_leader(a_view("ab", [place], {"b": DRAINED}), place) == "b"
+    assert preferred_leader(a_view("a", [place]), place) == "a"
+
+
 def test_the_same_view_gives_the_same_plan() -> None:
     places = placed("abc", 30, 2)
     assert plan(a_view("abcd", places), {}, 0.0) == plan(a_view("dcba", places), {}, 0.0)

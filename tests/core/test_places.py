@@ -205,9 +205,19 @@ def test_a_weary_leader_lets_an_eligible_replica_try_although_it_is_in_sync_itse
     place = release(Place(replicas=["a", "b", "c"], leader="a", leader_be=A.be, epoch=3, isr=[A], elr=[B, C]))
     assert place.leader == "" and place.weary == "a"
     elected = elect(place, alive(A, B, C), 2)
-    assert (elected.leader, elected.isr, elected.elr, elected.weary) == ("b", [B], [A, C], "")
+    assert (elected.leader, elected.isr, elected.elr, elected.weary) == ("b", [B], [A, C], "a")
 
 
 def test_a_weary_leader_leads_again_if_nobody_else_can() -> None:
     place = release(Place(replicas=["a", "b", "c"], leader="a", leader_be=A.be, epoch=3, isr=[A], elr=[B, C]))
-    assert elect(place, alive(A), 2).leader == "a"
+    elected = elect(place, alive(A), 2)
+    assert (elected.leader, elected.weary) == ("a", "")
+
+
+def test_who_is_weary_leads_after_all_others_and_drained_ones() -> None:
+    place = a_place("abc", weary="a")
+    assert elect(place, alive(A, B, C), 2).leader == "b"
+    assert elect(place, alive(A, B), 2, avoid=["b"]).leader == "b"
+    handed = hand_over(place, C)
+    assert (handed.leader, handed.weary) == ("c", "a")
+    assert hand_over(place, A).weary == ""

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from zmqmq import broker
-from zmqmq.core import agreements, dedup, dispatch, following, housekeeping, partition, retention
+from zmqmq.core import agreements, controller, dedup, dispatch, following, housekeeping, partition, retention
 
 TURNED = 0.5
 """Share of runs in which a knob is not at its default."""
@@ -27,6 +27,7 @@ KNOBS: list[tuple[Any, str, list[int] | list[float]]] = [
     (agreements, "ALONE_MAX", [1.0]),
     (following, "DELETE_AFTER", [2.0, 8.0]),
     (following, "UNWANTED_INTERVAL", [1.0]),
+    (controller, "WEARY_FOR", [1.0, 5.0]),
 ]
 
 

@@ -139,7 +139,8 @@ class Agreements:
         """The in-sync replica that should lead instead: the one that was asked for, or the first of the others."""
         others = [member for member in replica.place.isr if view.lives(member.broker) == member and member.broker not in avoid]
         wanted = [member for member in others if member.broker == replica.place.target]
-        ranked = sorted(others, key=lambda member: (view.is_draining(member.broker), replica.place.replicas.index(member.broker)))
+        place = replica.place
+        ranked = sorted(others, key=lambda member: (member.broker == place.weary, view.is_draining(member.broker), place.replicas.index(member.broker)))
         return next(iter([*wanted, *ranked]), None)
 
     def release(self, replica: Replica) -> None:

@@ -36,6 +36,8 @@ TARGETS_MAX = 50
 LEAD_AT_LEAST = 10.0
 """Seconds that a leadership lasts before it is sent where it is preferred: longer than a broker takes that hands over and stops,
 so that it does not get back what it has just given away."""
+WEARY_FOR = 600.0
+"""Seconds for which who has given up a leadership, because it reached too few of the others, does not get it back for being preferred."""
 
 Write = tuple[Key, PlaceEntry]
 """A partition, with what it shall be and the version on which that builds."""
@@ -68,6 +70,9 @@ class Controller:
         self._gone_since: dict[str, float] = {}
         self._led_since: dict[Key, float] = {}
         """When leaderships were seen to change."""
+        self._weary_since: dict[Key, float] = {}
+        self._looked = -inf
+        """Up to when it was noticed what has become due."""
         self._next_balance = 0.0
         self._is_unbalanced = False
         self._cleaning = Cleaning(outlet, self._steps)
@@ -92,8 +97,7 @@ class Controller:
         cleaning = self._cleaning.deadline(self._seen) if self._seen is not None else inf
         if self._is_unbalanced:
             return min(self._retry_at, cleaning, self._next_balance if self._is_calm() else inf)
-        waiting = [since + REPLACE_AFTER for since in self._gone_since.values() if since + REPLACE_AFTER > self._now]
-        return min([self._retry_at, cleaning, *waiting])
+        return min([self._retry_at, cleaning, *(due for due in self._due() if due > self._now)])
 
     def step(self, view: ClusterView, me: Member | None, now: float, wall: float = 0.0) -> None:
         """Does what there is to do. `me` is this broker's registration, `wall` broker time in seconds since 1970 UTC. Nothing is decided on a
@@ -120,7 +124,7 @@ class Controller:
         self._office = None
         self._term += 1
         self._seen = None
-        for known in (self._dirty, self._newer, self._outstanding, self._doubtful, self._gone_since, self._led_since):
+        for known in (self._dirty, self._newer, self._outstanding, self._doubtful, self._gone_since, self._led_since, self._weary_since):
             known.clear()
         self._cleaning.forget()
         self._retry_at = inf
@@ -142,8 +146,9 @@ class Controller:
 
     def _notice(self, view: ClusterView) -> None:
         seen, self._seen = self._seen, view
+        looked, self._looked = self._looked, self._now
         if seen is view:
-            self._wake_for_the_lost()
+            self._is_unbalanced = self._is_unbalanced or any(looked < due <= self._now for due in self._due())
             return
         self._is_unbalanced = True
         self._notice_leaders(view, seen)
@@ -162,10 +167,18 @@ class Controller:
         known = seen.places if seen is not None else {}
         for key, entry in view.places.items():
             before = known.get(key)
-            if before is not entry and (before is None or before.place.epoch != entry.place.epoch):
+            if before is entry:
+                continue
+            if before is None or before.place.epoch != entry.place.epoch:
                 self._led_since[key] = self._now
+            if not entry.place.weary:
+                self._weary_since.pop(key, None)
+            elif before is None or before.place.weary != entry.place.weary:
+                self._weary_since[key] = self._now
         if len(self._led_since) > len(view.places):
-            self._led_since = {key: since for key, since in self._led_since.items() if key in view.places}
+            for since in (self._led_since, self._weary_since):
+                for key in since.keys() - view.places.keys():
+                    del since[key]
 
     def _watch_the_gone(self, view: ClusterView, changed: Iterable[Key]) -> None:
         """Who is not there and shall hold something. A move towards a broker may become visible only after its death, so partitions that have changed
@@ -174,10 +187,9 @@ class Controller:
         gone = sorted((self._gone_since.keys() | wanted) - view.brokers.keys())
         self._gone_since = {broker: self._gone_since.get(broker, self._now) for broker in gone}
 
-    def _wake_for_the_lost(self) -> None:
-        """A broker that is gone for long is replaced though nothing else happens."""
-        if not self._is_unbalanced and self._gone_since:
-            self._is_unbalanced = any(since + REPLACE_AFTER <= self._now and self._next_balance <= since + REPLACE_AFTER for since in self._gone_since.values())
+    def _due(self) -> list[float]:
+        """When there is something to do though nothing happens: who is gone for long is replaced, who is weary has rested."""
+        return [*(since + REPLACE_AFTER for since in self._gone_since.values()), *(since + WEARY_FOR for since in self._weary_since.values())]
 
     def _entry(self, view: ClusterView, key: Key) -> PlaceEntry | None:
         seen, own = view.places.get(key), self._newer.get(key)
@@ -201,6 +213,9 @@ class Controller:
         for move in plan(view, self._gone_since, self._now):
             entry = view.places[move.key]
             writes[move.key] = (move.key, PlaceEntry(begin_move(entry.place, move.replicas), entry.version))
+        for key in sorted(key for key, since in self._weary_since.items() if self._now >= since + WEARY_FOR and key not in writes):
+            entry = view.places[key]
+            writes[key] = (key, PlaceEntry(replace(entry.place, weary=""), entry.version))
         asked = sum(entry.place.target != "" for entry in view.places.values())
         waiting = False
         for key in sorted(key for key in view.places if view.counts(key) and key not in writes):

@@ -300,6 +300,7 @@ class _Planner:
 
 
 def preferred_leader(view: ClusterView, place: Place) -> str:
-    """Who should lead: the first of the list that stays, is in sync and live; drained brokers only if nobody else can. "" if nobody can."""
+    """Who should lead: the first of the list that stays, is in sync and live; drained brokers only if nobody else can, and who is weary last of all.
+    "" if nobody can."""
     able = [broker for broker in settled_replicas(place) if (member := place.in_sync(broker)) is not None and view.lives(broker) == member]
-    return min(able, key=view.is_draining, default="")
+    return min(able, key=lambda broker: (broker == place.weary, view.is_draining(broker)), default="")

@@ -41,7 +41,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     target: str = ""
     """Who the leader is asked to hand over to."""
     weary: str = ""
-    """Who has given up leading because it could not reach enough of the others: another one shall try first."""
+    """Who has given up leading because it could not reach enough of the others: anybody else leads rather. Until it leads all the same, or has rested."""
     nonce: str = ""
     """Names the write, so that its author can tell after a lost answer whether it succeeded."""
 
@@ -96,11 +96,11 @@ def elect(place: Place, lives: Callable[[str], Member | None], needed: int, avoi
     whose registration is still the same one; while too few are in sync also eligible ones on the same store, which then are in sync
     alone: both are complete, since nothing has been committed without them. Brokers in `avoid` (draining ones) lead only if nobody else can;
     so does one that is weary, even if it is the only one in sync. Preferred is the order of `replicas`."""
-    avoided = {*avoid, place.weary}
+    avoided = set(avoid)
     order = {broker: rank for rank, broker in enumerate(place.replicas)}
 
-    def rank(member: Member) -> tuple[bool, int]:
-        return member.broker in avoided, order.get(member.broker, len(order))
+    def rank(member: Member) -> tuple[bool, bool, int]:
+        return member.broker == place.weary, member.broker in avoided, order.get(member.broker, len(order))
 
     alive = [member for member in place.isr if lives(member.broker) == member]
     eligible: list[Member] = []
@@ -117,7 +117,8 @@ def elect(place: Place, lives: Callable[[str], Member | None], needed: int, avoi
 
 
 def _led_by(place: Place, member: Member) -> Place:
-    return replace(place, leader=member.broker, leader_be=member.be, epoch=place.epoch + 1, target="", weary="")
+    weary = place.weary if place.weary != member.broker else ""
+    return replace(place, leader=member.broker, leader_be=member.be, epoch=place.epoch + 1, target="", weary=weary)
 
 
 def release(place: Place) -> Place:
