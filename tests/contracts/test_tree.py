@@ -132,6 +132,17 @@ def test_of_two_that_write_on_the_same_version_one_is_refused(rig: Rig) -> None:
     assert refused(two, Put("/a", b"two", 0)) == ("version", 0)
 
 
+def test_that_a_node_is_not_there_is_proved_by_making_and_deleting_it(rig: Rig) -> None:
+    seat = rig.seat()
+    seat.do(Create("/a"))
+    assert list(seat.do(Put("/a", b"1"), Create("/gone"), Delete("/gone")).versions) == [1, 0, -1]
+    assert seat.ask(Read("/gone")) == Missing()
+    seat.do(Create("/gone", b"dated"))
+    assert refused(seat, Put("/a", b"2"), Create("/gone"), Delete("/gone")) == ("exists", 1)
+    nodes = [seat.ask(Read(path)) for path in ("/a", "/gone")]
+    assert [(node.data, node.version) for node in nodes if isinstance(node, Node)] == [(b"1", 1), (b"dated", 0)]
+
+
 def test_a_node_below_an_ephemeral_one_is_refused(rig: Rig) -> None:
     seat = rig.seat()
     seat.do(Create("/a", ephemeral=True))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from tests.core.small_cluster import Broker, SmallCluster, a_topic
+from tests.core.small_cluster import WALL, Broker, SmallCluster, a_topic
 from zmqmq.core import layout
+from zmqmq.core.cluster_view import ClusterView
 from zmqmq.core.layout import Tombstone
 from zmqmq.core.model import TopicRecord, TopicSettings
 from zmqmq.core.topic_writes import DEADLINE, JOBS_MAX, RETRY_INTERVAL
@@ -145,6 +146,53 @@ def test_what_is_not_there_cannot_be_changed() -> None:
     jobs.add_partitions(view, "no", 2, cluster.now, broker.errors.append)
     jobs.reassign(view, "no", 0, ["a"], cluster.now, broker.errors.append)
     assert [type(error) for error in broker.errors] == [UnknownTopic] * 4
+
+
+def ask(broker: Broker, what: str, view: ClusterView) -> None:
+    """A change of the topic, by what the broker has seen."""
+    now, jobs, then = broker.cluster.now, broker.jobs, broker.errors.append
+    if what == "alter":
+        jobs.alter(view, "t", TopicSettings(max_attempts=9), now, then)
+    elif what == "add_partitions":
+        jobs.add_partitions(view, "t", 2, now, then)
+    else:
+        jobs.reassign(view, "t", 0, ["a", "b"], now, then)
+
+
+def make_anew(cluster: SmallCluster, broker: Broker) -> TopicRecord:
+    """The broker deletes the topic and makes another one of that name; nobody else has heard of it yet."""
+    broker.jobs.delete(broker.mirror.view, "t", cluster.now, broker.errors.append, wall=WALL)
+    broker.seat.run()
+    broker.mirror.tick(cluster.now)
+    broker.seat.run()
+    create(broker, record := a_topic(1, topic_id=99))
+    broker.seat.run()
+    assert broker.errors == [None, None]
+    return record
+
+
+@pytest.mark.parametrize("what", ["alter", "add_partitions", "reassign"])
+def test_a_topic_that_was_made_again_is_not_taken_for_the_one_that_was_deleted(what: str) -> None:
+    cluster = SmallCluster(partitions=1)
+    late = cluster["b"]
+    ask(late, what, late.mirror.view)
+    second = make_anew(cluster, cluster["a"])
+    late.seat.run()
+    assert isinstance(outcome(late), UnknownTopic | Overloaded)
+    assert topic(cluster) == second
+
+
+@pytest.mark.parametrize("applied", [True, False])
+def test_a_change_whose_answer_was_lost_is_not_repeated_on_another_topic_of_that_name(applied: bool) -> None:
+    cluster = SmallCluster(partitions=1)
+    late = cluster["b"]
+    ask(late, "alter", late.mirror.view)
+    late.seat.cut(applied=applied)
+    cluster["a"].seat.run()
+    second = make_anew(cluster, cluster["a"])
+    late.seat.connect(late.seat.session)
+    assert isinstance(outcome(late), UnknownTopic)
+    assert topic(cluster) == second
 
 
 @pytest.mark.parametrize("applied", [True, False])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from zmqmq.core import layout
 from zmqmq.core.cluster_view import ClusterView, Key, PlaceEntry, TopicEntry
 from zmqmq.core.model import TopicRecord
 from zmqmq.core.placement import homes, is_moving, loads, place_new, settled_replicas, staying
 from zmqmq.core.places import Place, quorum
+from zmqmq.core.tree import Create, Delete, Step
 from zmqmq.errors import InvalidValue, UnknownTopic
 
 STEPS_MAX = 100
@@ -36,6 +38,11 @@ def known_topic(view: ClusterView, name: str) -> TopicEntry:
     if entry is None:
         raise UnknownTopic(f"there is no topic {name!r}", hint="`zmqmq topics` lists them", topic=name)
     return entry
+
+
+def not_deleted(topic_id: int) -> list[Step]:
+    """Steps that change nothing and are refused ("exists") if the topic is gone for good: its name may be another one's by now, with the same version."""
+    return [Create(layout.deleted_path(topic_id)), Delete(layout.deleted_path(topic_id))]
 
 
 def known_place(view: ClusterView, name: str, partition: int) -> tuple[Key, PlaceEntry]:

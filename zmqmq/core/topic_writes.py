@@ -2,7 +2,8 @@
 
 Every job is a short run of conditional changes, written down as a generator: it yields what it asks of the tree, and gets the answer. A topic is
 made from its partitions upwards and its name comes last, so that it exists only when it is whole; when two brokers make
-a topic of the same name, one of them finds the name taken and removes its own partitions again. A new partition's replicas are all
+a topic of the same name, one of them finds the name taken and removes its own partitions again. A topic that was deleted and made again begins with
+version 0 again, so every change of a topic proves besides that there is no tombstone of its id. A new partition's replicas are all
 in sync from the beginning: an empty log is complete. When the answer to a change is lost, the job reads, after a Sync, and compares what is there
 with what it wrote; whoever cannot be told what came of it within `DEADLINE` hears OutcomeUnknown.
 """
@@ -95,7 +96,7 @@ class TopicWrites:
             if settings.min_in_sync > entry.record.replicas:
                 held = f"there are {entry.record.replicas} replicas"
                 raise InvalidValue(f"min_in_sync is {settings.min_in_sync}, but {held}", hint="lower min_in_sync", topic=name)
-            return self._put(layout.topic_path(name), layout.encode(replace(entry.record, settings=settings)), entry.version)
+            return self._put_topic(replace(entry.record, settings=settings), entry.version)
 
         self._start(view, run, now, then)
 
@@ -144,7 +145,8 @@ class TopicWrites:
             topic_steps.check_replicas(view, key, entry.place, replicas)
             record, version = view.topics[topic]
             count = topic_steps.replicas_after(record, entry.place, replicas)
-            others = [Put(layout.topic_path(topic), layout.encode(replace(record, replicas=count)), version)] if count != record.replicas else []
+            grown = Put(layout.topic_path(topic), layout.encode(replace(record, replicas=count)), version)
+            others = [grown, *topic_steps.not_deleted(record.topic_id)] if count != record.replicas else []
             return self._put_place(layout.place_path(*key), begin_move(entry.place, list(replicas)), entry.version, others)
 
         self._start(view, run, now, then)
@@ -277,11 +279,14 @@ class TopicWrites:
                 return
             if isinstance(answer, Unknown) and isinstance(there, Node) and there.version == version:
                 continue
-            if isinstance(there, Missing):
+            if isinstance(there, Missing) or (isinstance(answer, Refusal) and answer.reason == "exists"):
                 raise UnknownTopic("it was deleted in the meantime", path=path)
             if isinstance(answer, Unknown):
                 raise OutcomeUnknown("somebody else has changed it in the meantime", hint="look whether it was done, or ask again", path=path)
             raise Overloaded("somebody else has changed it in the meantime", hint="try again", path=path)
+
+    def _put_topic(self, record: TopicRecord, version: int) -> Run:
+        yield from self._put(layout.topic_path(record.name), layout.encode(record), version, topic_steps.not_deleted(record.topic_id))
 
     def _put_place(self, path: str, place: Place, version: int, others: Sequence[Step]) -> Run:
         yield from self._put(path, layout.encode(replace(place, nonce=self._nonce())), version, others)
@@ -314,17 +319,18 @@ class TopicWrites:
         """What a failed attempt has left behind is written over: as long as the topic has that version, it does not count those partitions."""
         if not places:
             return
-        first, proof = record.partitions - len(places), Check(layout.topic_path(record.name), version)
-        named = [(layout.place_path(record.topic_id, number), place) for number, place in enumerate(places, first)]
-        for start in range(0, len(named), STEPS_MAX - 1):
-            batch = named[start : start + STEPS_MAX - 1]
+        proof = [Check(layout.topic_path(record.name), version), *topic_steps.not_deleted(record.topic_id)]
+        named = [(layout.place_path(record.topic_id, number), place) for number, place in enumerate(places, record.partitions - len(places))]
+        size = STEPS_MAX - len(proof)
+        for start in range(0, len(named), size):
+            batch = named[start : start + size]
             creates = [Create(path, layout.encode(place)) for path, place in batch]
-            if not isinstance((yield Change([proof, *creates])), Changed):
+            if not isinstance((yield Change([*proof, *creates])), Changed):
                 for path, place in batch:
                     yield from self._make_or_replace(proof, path, place)
-        yield from self._put(proof.path, layout.encode(record), version)
+        yield from self._put_topic(record, version)
 
-    def _make_or_replace(self, proof: Check, path: str, place: Place) -> Run:
+    def _make_or_replace(self, proof: Sequence[Step], path: str, place: Place) -> Run:
         """The epoch goes on from what is there: whoever may have heard of it knows that this is newer."""
         while True:
             there = yield from self._look(path)
@@ -333,8 +339,8 @@ class TopicWrites:
             if isinstance(known, Place) and known.nonce == place.nonce:
                 return
             data = layout.encode(replace(place, epoch=epoch))
-            answer = yield Change([proof, Put(path, data, there.version) if isinstance(there, Node) else Create(path, data)])
+            answer = yield Change([*proof, Put(path, data, there.version) if isinstance(there, Node) else Create(path, data)])
             if isinstance(answer, Changed):
                 return
-            if isinstance(answer, Refusal) and answer.step == 0:
-                raise Overloaded("somebody else has changed the topic in the meantime", hint="try again", path=proof.path)
+            if isinstance(answer, Refusal) and answer.step < len(proof):
+                raise Overloaded("somebody else has changed the topic in the meantime", hint="try again", path=proof[0].path)
