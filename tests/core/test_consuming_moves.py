@@ -215,3 +215,30 @@ def test_a_topic_made_again_under_its_name_begins_with_low_epochs() -> None:
     cluster.sent(Pull)
     cluster.deliver("a", 0, 0)
     assert cluster.taken() == [(0, 0)]
+
+
+def test_what_is_held_of_a_deleted_topic_is_lost_and_not_presented_to_another_one_of_its_name() -> None:
+    cluster = joined("a")
+    cluster.deliver("a", 0, 10)
+    cluster.taken()
+    held = cluster.held(0)
+    cluster.lead(0, "a")
+    cluster.hear("a", Moved("t"))
+    ((_, question),) = [letter for letter in cluster.consuming.step(cluster.now, cluster.lines) if isinstance(letter[1], Describe)]
+    cluster.hear("a", Described(question.id, "t", 2, 3, [Placement(0, 2, "a", "tcp://a:1")], TopicSettings()))
+    assert cluster.consuming.losses == [(held, [0])]
+    subscribe = cluster.join()["a"]
+    assert (subscribe.held, subscribe.topic_id) == ([], 2)
+
+
+def test_an_answer_about_a_deleted_topic_says_nothing_of_another_one_of_its_name() -> None:
+    cluster = Cluster("a")
+    old = cluster.sent(Subscribe)["a"]
+    cluster.hear("a", Moved("t"))
+    ((_, question),) = [letter for letter in cluster.consuming.step(cluster.now, cluster.lines) if isinstance(letter[1], Describe)]
+    cluster.hear("a", Described(question.id, "t", 2, 3, [Placement(0, 1, "a", "tcp://a:1")], TopicSettings()))
+    new = cluster.sent(Subscribe)["a"]
+    cluster.consuming.hear("a", Subscribed(old.id, QUEUES["a"], "t", "g", [], [0]), cluster.now)
+    assert cluster.consuming.subscriptions["t"].queue("a") is None
+    cluster.take("a", new)
+    assert cluster.consuming.subscriptions["t"].queue("a") == QUEUES["a"]

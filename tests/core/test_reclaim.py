@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.core.acts import Consumer, Producer, lag, partition_of, queue_of
+from tests.core.acts import Consumer, Producer, done, lag, partition_of, queue_of, refused
 from tests.core.world import World
-from zmqmq.core.commands import HeldLease
+from zmqmq.core.admin_commands import DeleteTopic
+from zmqmq.core.commands import HeldLease, Subscribe
 from zmqmq.core.model import GroupLimits
 
 
@@ -111,3 +112,20 @@ def test_a_group_unknown_to_the_partition_keeps_nothing() -> None:
     assert fresh.join([consumer.holding(lot)])[0].kept == []
     assert fresh.drain() == [b"a"]
     assert lag(world, producer.address, "new").lag == 0
+
+
+def test_nothing_of_a_deleted_topic_is_presented_to_another_one_of_its_name() -> None:
+    world = World()
+    producer, consumer = Producer(world), Consumer(world)
+    producer.send(b"old")
+    held = consumer.holding(consumer.take())
+    old = partition_of(world).topic.topic_id
+    done(world, producer.address, DeleteTopic(world.next_id(), "t"))
+    successor, other = Producer(world, "successor", 8), Consumer(world, "other")
+    successor.send(b"new")
+    world.crash()
+    successor.connect()
+    other.join()
+    address = world.connect("c", 2)
+    said = refused(world, address, Subscribe(world.next_id(), "t", "g", held=[held], topic_id=old))
+    assert (said.code, other.values()) == ("NotLeader", [b"new"])

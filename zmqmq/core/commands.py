@@ -205,6 +205,8 @@ class Subscribe(Command, frozen=True, tag="subscribe"):
     epochs: list[int] = []
     """The leaderships under which, in the order of `partitions`: what is presented is all only if nothing else was delivered in an earlier one while
     this was on its way. Empty: whatever they are."""
+    topic_id: int = 0
+    """The topic that is meant: what is presented is not of another one that has got its name since. 0: whichever has the name."""
 
 
 class Subscribed(Command, frozen=True, tag="subscribed"):

@@ -37,6 +37,8 @@ class Consumers:
         """Joins the group; the answer follows when the membership is committed on every partition."""
         check_name("group", command.group)
         topic = self.catalogue.get_or_create(command.topic, command.create)
+        if command.topic_id not in (0, topic.record.topic_id):
+            raise NotLeader("the topic was deleted and made again", hint="describe the topic again", topic=command.topic)
         partitions = self._named(topic, command)
         hub = self._hub(topic, command.group)
         if len(session.queues) >= SUBSCRIPTIONS_MAX and hub.number not in session.queues:

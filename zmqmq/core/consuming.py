@@ -23,7 +23,6 @@ from zmqmq.core.commands import (
     Recalled,
     Refused,
     Settled,
-    Subscribe,
     Subscribed,
     Welcome,
 )
@@ -57,7 +56,7 @@ class Consuming:
         self.group = group
         self.topology = Topology(random)
         """Who leads what: which brokers to have sessions with."""
-        self.subscriptions = {topic: Subscription(self.topology.topic(topic), random) for topic in topics}
+        self.subscriptions = {topic: Subscription(self.topology.topic(topic), random, group, start, create) for topic in topics}
         self.settling = Settling(next_id, random)
         self.is_wanted = False
         """The application has asked for messages at least once; before that none are fetched."""
@@ -66,7 +65,7 @@ class Consuming:
         """Messages that were lost since somebody last took this list."""
         self.damaged: list[tuple[Held, int]] = []
         """Messages whose checksum did not match, rejected unseen, since somebody last took this list."""
-        self._start, self._create = start, create
+        self._create = create
         self._next_id, self._random = next_id, random
         self._buffer = Buffer(prefetch)
         self._returning = Returning()
@@ -207,7 +206,7 @@ class Consuming:
         for subscription in self.subscriptions.values():
             if subscription.error is None:
                 letters += self._questions(subscription, now, lines)
-                letters += subscription.ask(now, lines, self._next_id, self._subscribe)
+                letters += subscription.ask(now, lines, self._next_id)
         letters += self.settling.step(now, lines)
         return letters + self._pulls(now)
 
@@ -228,10 +227,6 @@ class Consuming:
         where.look_around(now)
         question = where.ask(now, lines, self._next_id, self._create)
         return [question] if question is not None else []
-
-    def _subscribe(self, id: int, topic: str, held: list[Held], led: dict[int, int]) -> Subscribe:
-        partitions, presented = sorted(led), [one.presented() for one in held]
-        return Subscribe(id, topic, self.group, self._start, self._create, presented, partitions, [led[number] for number in partitions])
 
     def _joined(self) -> list[str]:
         """The brokers that know a subscription of ours."""
@@ -302,7 +297,7 @@ class Consuming:
 
     def _described(self, command: Described, now: float) -> None:
         if self.topology.described(command, now) is not None:
-            self.subscriptions[command.topic].described()
+            self._lost(self.subscriptions[command.topic].described())
 
     def _subscribed(self, broker: str, command: Subscribed) -> None:
         subscription = self.subscriptions.get(command.topic)

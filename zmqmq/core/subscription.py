@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import inf
+from typing import Literal
 
 from zmqmq.core.backoff import Backoff
 from zmqmq.core.commands import KeptLease, Lot, Settle, Settlement, Subscribe, Subscribed
@@ -22,8 +23,6 @@ ANSWER_TIMEOUT = 10.0
 LEADER_RETRY_DELAY = 1.0
 """Seconds, at most, after which a broker that said it does not lead is asked again if nobody names another one."""
 Losses = list[tuple[Held, list[int]]]
-Build = Callable[[int, str, list[Held], dict[int, int]], Subscribe]
-"""Makes a Subscribe of (id, topic, leases to present, epochs of partitions)."""
 
 
 class Join:
@@ -54,9 +53,11 @@ class Join:
 class Subscription(Holder):
     """One (topic, group) of one consumer."""
 
-    def __init__(self, where: Whereabouts, random: Callable[[], float]) -> None:
+    def __init__(self, where: Whereabouts, random: Callable[[], float], group: str, start: Literal["earliest", "latest"], create: bool) -> None:
+        """`start` and `create` as in Subscribe."""
         super().__init__(where.name)
         self.where = where
+        self.group = group
         self.error: ZmqmqError | None = None
         """Why the brokers will not have it; final."""
         self.obstacle: ZmqmqError | None = None
@@ -66,6 +67,7 @@ class Subscription(Holder):
         self._disowned: list[tuple[str, Settlement]] = []
         """What brokers keep for us and we have not got any more, to be told to them."""
         self._random = random
+        self._start, self._create = start, create
         self._is_settled = False
         """Every broker with a session has been asked for all that it leads, and has answered."""
         self._topic_id = 0
@@ -84,14 +86,11 @@ class Subscription(Holder):
         join = self.joins.get(broker)
         return join.queue if join is not None else None
 
-    def described(self) -> None:
-        """The topic has been described: partitions that others lead now are not consumed from the old leaders any more."""
+    def described(self) -> Losses:
+        """The topic has been described: partitions that others lead now are not consumed from the old leaders any more. Gives what is lost with a topic
+        that was deleted."""
         self._is_settled = False
-        if self.where.topic_id != self._topic_id:  # another topic of the same name
-            self._topic_id = self.where.topic_id
-            self._epochs.clear()
-            for join in self.joins.values():
-                join.joined.clear()
+        losses = self._begin_anew() if self.where.topic_id != self._topic_id else []
         for placement in self.where.placements:
             self._heard_of(placement.partition, placement.epoch)
         led = self.where.led()
@@ -100,13 +99,25 @@ class Subscription(Holder):
             for partition in [partition for partition in join.joined if partition not in mine and self._is_led(partition)]:
                 del join.joined[partition]
                 self._close_routes(broker, partition)
+        return losses
+
+    def _begin_anew(self) -> Losses:
+        """Another topic has the name now: nothing that was agreed with a broker is about it, and its messages have the same offsets as those held."""
+        self._topic_id = self.where.topic_id
+        self._epochs.clear()
+        self.joins.clear()
+        self.routes.clear()
+        self._disowned.clear()
+        losses = [(held, lost) for held in self.held.values() if (lost := held.end(range(len(held.offsets)), LOST))]
+        self.held.clear()
+        return losses
 
     def _is_led(self, partition: int) -> bool:
         return bool(self.where.leader(partition))
 
     # --- asking ------------------------------------------------------------------------------------------------------
 
-    def ask(self, now: float, lines: Sequence[str], next_id: Callable[[], int], build: Build) -> list[Letter]:
+    def ask(self, now: float, lines: Sequence[str], next_id: Callable[[], int]) -> list[Letter]:
         """The Subscribes to send now, and to whom, and what they brought to light."""
         letters: list[Letter] = [(broker, Settle(next_id(), [settlement])) for broker, settlement in self._disowned]
         self._disowned.clear()
@@ -121,18 +132,20 @@ class Subscription(Holder):
             missing = join.missing(led)
             is_settled = is_settled and not missing
             if missing and now >= join.due():
-                letters.append((broker, self._join(broker, join, missing, now, next_id, build)))
+                letters.append((broker, self._join(broker, join, missing, now, next_id)))
         self._is_settled = is_settled
         return letters
 
-    def _join(self, broker: str, join: Join, missing: dict[int, int], now: float, next_id: Callable[[], int], build: Build) -> Subscribe:
+    def _join(self, broker: str, join: Join, missing: dict[int, int], now: float, next_id: Callable[[], int]) -> Subscribe:
         join.id, join.asked_at, join.asked = next_id(), now, missing
         join.presented = [held for held in self.held.values() if held.partition in missing]
         for held in join.presented:
             held.broker = broker
         for partition in missing:
             self.routes.pop(partition, None)
-        return build(join.id, self.topic, join.presented, missing)
+        partitions, presented = sorted(missing), [held.presented() for held in join.presented]
+        epochs = [missing[partition] for partition in partitions]
+        return Subscribe(join.id, self.topic, self.group, self._start, self._create, presented, partitions, epochs, self._topic_id)
 
     def due(self, lines: Sequence[str]) -> float:
         """When to ask (again)."""
