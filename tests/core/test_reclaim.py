@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.core.acts import Consumer, Producer, done, lag, partition_of, queue_of, refused
 from tests.core.world import World
 from zmqmq.core.admin_commands import DeleteTopic
-from zmqmq.core.commands import HeldLease, Subscribe
+from zmqmq.core.commands import HeldLease, Settle, Settled, Settlement, Subscribe
 from zmqmq.core.model import GroupLimits
 
 
@@ -25,7 +27,8 @@ def restarted(count: int = 4, key: bytes | None = None, **settings: Any) -> tupl
 def test_what_is_presented_twice_is_kept_once() -> None:
     world, producer, consumer, offsets, held = restarted()
     kept = consumer.join([held, held])
-    assert [entry.kept for entry in kept] == [offsets, []]
+    assert kept[0] == kept[1]
+    assert kept[0].kept == offsets
     assert queue_of(world).book.held == len(offsets)
 
 
@@ -74,6 +77,27 @@ def test_a_message_that_was_brought_along_and_returned_waits_for_earlier_ones_of
     kept = consumer.join([HeldLease(0, held.epoch, held.lease, offsets[2:3])])[0]
     queue_of(world).release(queue_of(world).book.leases[kept.lease], offsets[2:3], world.wall)
     assert consumer.take(credit=1).values == [b"0"]
+
+
+@pytest.mark.parametrize("key", [None, b"k"], ids=["without a key", "with a key"])
+def test_what_is_presented_again_because_no_answer_came_is_answered_the_same(key: bytes | None) -> None:
+    world, producer, consumer, offsets, held = restarted(key=key)
+    other = Consumer(world, "other")
+    kept = consumer.join([held])
+    producer.send(b"later", key=b"another")
+    assert other.values() == [b"later"], "reading goes on behind what is held"
+    assert consumer.join([held]) == kept
+    assert other.values() == []
+    consumer.join()
+    assert other.values() == [b"0", b"1", b"2", b"3"], "what is not presented goes back"
+
+
+def test_what_was_settled_before_it_is_presented_again_is_not_kept_again() -> None:
+    world, producer, consumer, offsets, held = restarted()
+    (kept,) = consumer.join([held])
+    world.ask(consumer.address, Settle(world.next_id(), [Settlement(consumer.queue, 0, kept.epoch, kept.lease, "ack", offsets[:1])]), Settled)
+    (again,) = consumer.join([held])
+    assert (again.lease, again.kept, again.settled) == (kept.lease, offsets[1:], offsets[:1])
 
 
 def test_what_others_were_given_meanwhile_is_lost() -> None:

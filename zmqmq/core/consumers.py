@@ -145,8 +145,8 @@ class Consumers:
         for partition in partitions:
             queue = partition.queues.get(command.group)
             if queue is not None and (holder := queue.book.holders.get(session.client_id)):
-                here = [held for held in command.held if (held.partition, held.epoch) == (partition.number, partition.log.epoch)]
-                release_absent(queue, holder, {held.lease: set(held.offsets) for held in here}, self.context.wall)
+                here = [held for held in command.held if held.partition == partition.number]
+                release_absent(partition, queue, holder, here, self.context.wall)
 
     def leave_all(self, session: Session, crashed: bool, reason: str) -> list[Partition]:
         """Ends every subscription of the session; returns the partitions concerned."""

@@ -8,14 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+Token = tuple[int, int]
+"""(epoch, number)"""
+
 
 class Lease:
     """One consumer's hold on some messages of one partition."""
 
-    __slots__ = ("expires", "granted", "holder", "number", "open")
+    __slots__ = ("brought_as", "expires", "granted", "holder", "number", "open")
 
-    def __init__(self, number: int, holder: Holder, offsets: Sequence[int], keys: Sequence[bytes | None], now: float, expires: float) -> None:
+    def __init__(
+        self, number: int, holder: Holder, offsets: Sequence[int], keys: Sequence[bytes | None], now: float, expires: float, brought_as: Token | None
+    ) -> None:
         self.number = number
+        self.brought_as = brought_as
+        """The token under which its holder has brought it along, and brings it again as long as it has heard no answer."""
         self.holder = holder
         self.open: dict[int, bytes | None] = dict(zip(offsets, keys, strict=True))
         """Key by offset of what is not settled yet, ascending."""
@@ -56,9 +63,9 @@ class LeaseBook:
             holder = self.holders[member] = Holder(member)
         return holder
 
-    def grant(self, holder: Holder, offsets: Sequence[int], keys: Sequence[bytes | None], now: float, expires: float) -> Lease:
+    def grant(self, holder: Holder, offsets: Sequence[int], keys: Sequence[bytes | None], now: float, expires: float, brought_as: Token | None = None) -> Lease:
         self._last += 1
-        lease = Lease(self._last, holder, offsets, keys, now, expires)
+        lease = Lease(self._last, holder, offsets, keys, now, expires, brought_as)
         self.leases[lease.number] = lease
         holder.leases[lease.number] = lease
         return lease

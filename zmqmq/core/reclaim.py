@@ -1,15 +1,16 @@
 """Leases that consumers bring along from an earlier connection, or from before the broker restarted.
 
 The broker keeps leases in memory only. After a restart it waits for the members that it knows from the log, and each
-presents what it still holds: it keeps that, under a new number. Who does not report in time is taken for gone.
+presents what it still holds: it keeps that, under a new number. Who does not report in time is taken for gone. Who has not heard the
+answer presents the same again, and is answered the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable
 
 from zmqmq.core.commands import HeldLease, KeptLease
-from zmqmq.core.leases import Holder
+from zmqmq.core.leases import Holder, Lease
 from zmqmq.core.partition import Partition
 from zmqmq.core.queue import Queue
 from zmqmq.core.writes import Reader
@@ -17,7 +18,7 @@ from zmqmq.core.writes import Reader
 
 def reclaim(partition: Partition, queue: Queue, holder: Holder, held: HeldLease, reader: Reader, now: float) -> KeptLease:
     """What becomes of one lease that a consumer presents."""
-    lease = holder.leases.get(held.lease) if held.epoch == partition.log.epoch else None
+    lease = _find(partition, holder, held)
     offsets = sorted(set(held.offsets))
     if lease is not None:
         kept = [offset for offset in offsets if offset in lease.open]
@@ -29,8 +30,15 @@ def reclaim(partition: Partition, queue: Queue, holder: Holder, held: HeldLease,
     if not pairs:
         return _answer(partition, queue, held, 0, [], offsets)
     numbers, keys = zip(*pairs, strict=True)
-    number = queue.book.grant(holder, numbers, keys, now, now + queue.settings.max_processing_time).number
-    return _answer(partition, queue, held, number, list(numbers), offsets)
+    granted = queue.book.grant(holder, numbers, keys, now, now + queue.settings.max_processing_time, (held.epoch, held.lease))
+    return _answer(partition, queue, held, granted.number, list(numbers), offsets)
+
+
+def _find(partition: Partition, holder: Holder, held: HeldLease) -> Lease | None:
+    """What goes on here already of a lease that is presented, under its number or under the one that it was brought along with."""
+    if held.epoch == partition.log.epoch:
+        return holder.leases.get(held.lease)
+    return next((lease for lease in holder.leases.values() if lease.brought_as == (held.epoch, held.lease)), None)
 
 
 def _claim(queue: Queue, holder: Holder, offset: int, key: bytes | None) -> bool:
@@ -68,14 +76,16 @@ def _answer(partition: Partition, queue: Queue, held: HeldLease, number: int, ke
     return KeptLease(held.partition, held.epoch, held.lease, partition.log.epoch, number, kept, settled)
 
 
-def release_absent(queue: Queue, holder: Holder, presented: Mapping[int, Collection[int]], wall: float) -> None:
+def release_absent(partition: Partition, queue: Queue, holder: Holder, presented: Iterable[HeldLease], wall: float) -> None:
     """What the consumer held here but does not know of (a delivery that never arrived) goes back at once.
 
-    `presented`: offsets by the number of the lease, of this leadership. A message that goes back takes the later ones of its key
-    along, presented or not; so this comes before `reclaim` says what is kept.
+    A message that goes back takes the later ones of its key along, presented or not; so this comes before `reclaim` says what is kept.
     """
+    known: dict[int, set[int]] = {}
+    for held in presented:
+        if (found := _find(partition, holder, held)) is not None:
+            known.setdefault(found.number, set()).update(held.offsets)
     for lease in list(holder.leases.values()):
-        known = presented.get(lease.number, ())
-        absent = [offset for offset in lease.open if offset not in known]
+        absent = [offset for offset in lease.open if offset not in known.get(lease.number, ())]
         if absent:
             queue.release(lease, absent, wall)
