@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.core.acts import Consumer, Producer, refused, settings
+from tests.core.test_full_disk_of_a_leader import CATCH_UP, led
 from tests.core.world import World
 from zmqmq.core.accept import check_batch
 from zmqmq.core.commands import Describe, Described, Produce, Produced
@@ -130,3 +133,24 @@ def test_a_produced_time_is_the_brokers() -> None:
     answer = world.ask(producer.address, producer.batch(b"x"), Produced)
     assert answer.time == world.wall
     assert consumer.take().times == [world.wall]
+
+
+def test_a_batch_that_waits_for_followers_is_answered_once_however_often_it_was_repeated_and_its_messages_are_not_kept() -> None:
+    cluster, leader = led()
+    producer = Producer(leader)
+    followers = [machine for machine in cluster.living if machine is not leader]
+    for follower in followers:
+        follower.die()
+    batch = producer.batch(b"kept on disk only")
+    repeats = [batch, *(replace(batch, id=leader.next_id()) for _ in range(5))]
+    for repeat in repeats:
+        leader.turn((producer.address, repeat))
+    last = repeats[-1].id
+    del batch, repeats, repeat
+    gc.collect()
+    assert not [kept for kept in gc.get_objects() if isinstance(kept, Produce) and kept.values == [b"kept on disk only"]]
+    for follower in followers:
+        follower.start()
+    cluster.pass_time(CATCH_UP)
+    answers = [answer for answer in leader.take(producer.address) if isinstance(answer, Produced)]
+    assert [answer.id for answer in answers] == [last]

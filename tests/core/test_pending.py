@@ -111,7 +111,32 @@ def test_a_repeat_is_answered_when_the_first_is_committed() -> None:
     bench.end_turn()
     assert bench.confirmed == [] and bench.refused == [], "it is on disk: a full disk does not concern it"
     bench.report(2)
-    assert [offset for offset, _ in bench.confirmed] == [1, 1]
+    assert bench.confirmed == [(1, WALL)]
+
+
+def test_a_batch_that_is_repeated_for_hours_waits_once_and_whoever_asked_last_is_told() -> None:
+    bench = Replicated()
+    askers: list[int] = []
+    for number in range(100):
+        bench.partition.produce(batch_of(0), WALL, lambda offset, time, number=number: askers.append(number), bench.refused.append)  # type: ignore[misc]
+        bench.end_turn()
+    bench.report(2)
+    assert askers == [99] and bench.partition.pending.size == 0
+    bench.produce(b"b", sequence=0)
+    bench.end_turn()
+    assert [offset for offset, _ in bench.confirmed] == [1], "what is committed is answered again"
+
+
+def test_a_repeat_that_is_cut_differently_waits_beside_the_first() -> None:
+    bench = Replicated()
+    bench.produce(b"a")
+    bench.produce(b"b")
+    bench.end_turn()
+    bench.produce(b"a", b"b", sequence=0)
+    bench.produce(b"a", b"b", sequence=0)
+    bench.end_turn()
+    bench.report(3)
+    assert [offset for offset, _ in bench.confirmed] == [1, 2, 1]
 
 
 def test_a_repeat_whose_place_is_forgotten_is_not_taken_back_with_what_came_later() -> None:
@@ -121,7 +146,7 @@ def test_a_repeat_whose_place_is_forgotten_is_not_taken_back_with_what_came_late
         bench.append(GroupCreated(f"g{number}", 0))
     bench.end_turn()
     bench.produce(b"later", sequence=RUNS_MAX + 1)
-    bench.produce(b"a", sequence=0)
+    bench.produce(b"a", b"a", sequence=0)
     bench.partition.drop_appends(StorageFull("full"))
     bench.end_turn()
     assert len(bench.refused) == 1, "the later one"

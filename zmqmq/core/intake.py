@@ -36,17 +36,17 @@ class Intake:
             if self.context.storage_full:
                 raise StorageFull(DISK_FULL, hint=DISK_FULL_HINT, broker=self.context.settings.broker_id)
             check_room(partition, command, self.context.settings.max_uncommitted)
-        context = self.context
+        context, id, count = self.context, command.id, len(command.values)  # what waits for the commit keeps no messages
 
         def confirm(offset: int, time: float) -> None:
             if time == TIME_OF_RECORD:
                 rows = context.reader.read_offsets(partition.log.log_id, [offset])
                 time = rows[0].time if rows else context.wall
-            context.counters.accepted += len(command.values)
-            context.send(session, Produced(command.id, offset, time))
+            context.counters.accepted += count
+            context.send(session, Produced(id, offset, time))
 
         def refuse(error: ZmqmqError) -> None:
-            context.refuse(session.address, command.id, error)
+            context.refuse(session.address, id, error)
 
         context.touch(partition).produce(command, context.wall, confirm, refuse)
 

@@ -24,7 +24,7 @@ from zmqmq.core.log import Log
 from zmqmq.core.model import GroupLimits, Row, TopicRecord
 from zmqmq.core.operations import Operation
 from zmqmq.core.peer_commands import Block
-from zmqmq.core.pending import Batch, Confirm, Pending, Refuse, Waiter
+from zmqmq.core.pending import Asker, Batch, Confirm, Pending, Refuse, Waiter
 from zmqmq.core.queue import Queue
 from zmqmq.core.writes import (
     AppendMessages,
@@ -192,24 +192,24 @@ class Partition:
         """Accepts a batch that passed the checks of `zmqmq.core.accept`, or repeats its first answer; raises OutOfOrder."""
         count = len(batch.values)
         repeated, offset = self.producers.judge(batch.producer, batch.sequence, count, batch.oldest)
+        asker = Asker((batch.producer, batch.sequence, count), confirm, refuse)
         if repeated == count:
-            self._repeat(batch, offset, wall, confirm, refuse)
+            if not self.pending.ask_again(asker):
+                self._repeat(batch, offset, wall, asker)
             return
         fresh = without_front(batch, repeated) if repeated else batch
         first = self._append_batch(fresh, wall)
         before = self.producers.accept(batch.producer, fresh.sequence, count - repeated, first, wall)
         delayed = sum(1 for delay in fresh.delays or () if delay)
         size = size_of(fresh.values, fresh.keys, fresh.headers) if not delayed else size_undelayed(fresh)
-        self.pending.add_batch(
-            Batch(self.log.end, count - repeated, size, first - repeated, wall, batch.producer, fresh.sequence, before, confirm, refuse, delayed)
-        )
+        self.pending.add_batch(Batch(self.log.end, count - repeated, size, first - repeated, wall, batch.producer, fresh.sequence, before, asker, delayed))
 
-    def _repeat(self, batch: Produce, offset: int, wall: float, confirm: Confirm, refuse: Refuse) -> None:
+    def _repeat(self, batch: Produce, offset: int, wall: float, asker: Asker) -> None:
         """The first answer again, when what came first is committed; if it came in this very turn, it shares the fate of the turn's messages."""
         durable, count = self.log.durable, len(batch.values)
         known = offset + count <= durable if offset >= 0 else batch.sequence + count <= self.pending.unwritten_from(batch.producer, durable)
         end = self.log.durable if known else self.log.end
-        self.pending.add_batch(Batch(end, 0, 0, offset, TIME_OF_RECORD if known else wall, 0, 0, None, confirm, refuse, 0))
+        self.pending.add_batch(Batch(end, 0, 0, offset, TIME_OF_RECORD if known else wall, 0, 0, None, asker, 0))
 
     def _append_batch(self, batch: Produce, wall: float) -> int:
         first = self.log.give(len(batch.values))
@@ -225,7 +225,7 @@ class Partition:
         _, _, keys, headers, values, crcs = zip(*rows, strict=True)
         first = self.log.give(len(rows))
         self.writes.append(AppendMessages(self.log.log_id, first, self.log.epoch, wall, 0, 0, values, crcs, keys, headers))
-        self.pending.add_batch(Batch(self.log.end, len(rows), size_of(values, keys, headers), first, wall, 0, 0, None, None, None, 0))
+        self.pending.add_batch(Batch(self.log.end, len(rows), size_of(values, keys, headers), first, wall, 0, 0, None, None, 0))
 
     def pending_deaths(self, group: str) -> list[int]:
         """Offsets that are dead letters of the group as soon as what is in the log or on its way to the tables has got there."""
@@ -260,8 +260,8 @@ class Partition:
         for batch in self.pending.drop_batches(self.log.durable):
             if batch.producer:
                 self.producers.undo(batch.producer, batch.before)
-            if batch.refuse:
-                batch.refuse(error)
+            if batch.asker:
+                batch.asker.refuse(error)
         matured = self.pending.drop_matured(self.log.durable)
         for _, operation in matured:
             self.maturing.difference_update(operation.offsets)
@@ -311,8 +311,8 @@ class Partition:
             self.next_due = float("-inf")  # ask storage
         if batch.producer:
             self.confirmed_producers.note(batch.producer, batch.sequence, batch.messages, batch.end - batch.messages, batch.time)
-        if batch.confirm:
-            batch.confirm(batch.first, batch.time)
+        if batch.asker:
+            batch.asker.confirm(batch.first, batch.time)
         return batch.messages - batch.delayed
 
     def count(self, messages: int, size: int) -> None:

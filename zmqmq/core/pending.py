@@ -22,6 +22,18 @@ Refuse = Callable[[ZmqmqError], None]
 """Called when what was accepted cannot be confirmed any more."""
 
 
+class Asker:
+    """Who is told what becomes of a batch: whoever asked last. Who asked before has either no use for an answer any more or asks again."""
+
+    __slots__ = ("confirm", "question", "refuse")
+
+    def __init__(self, question: tuple[int, int, int], confirm: Confirm, refuse: Refuse) -> None:
+        self.question = question
+        """(producer, sequence, messages) as they were sent: by these a repeat is known."""
+        self.confirm = confirm
+        self.refuse = refuse
+
+
 class Batch(NamedTuple):
     """Messages that wait for the commit."""
 
@@ -35,8 +47,7 @@ class Batch(NamedTuple):
     sequence: int
     """Of the first message that is new here."""
     before: ProducerState | None
-    confirm: Confirm | None
-    refuse: Refuse | None
+    asker: Asker | None
     delayed: int
 
 
@@ -74,10 +85,21 @@ class Pending:
         self._batches: deque[Batch] = deque()
         self._operations: deque[Entry] = deque()
         self._waiters: deque[Waiter] = deque()
+        self._askers: dict[tuple[int, int, int], Asker] = {}
 
     def add_batch(self, batch: Batch) -> None:
         self.size += batch.size
         self._batches.append(batch)
+        if batch.asker:
+            self._askers[batch.asker.question] = batch.asker
+
+    def ask_again(self, asker: Asker) -> bool:
+        """If that very question waits already, `asker` is told instead of who asked it before. A batch that is repeated for hours takes no room by that."""
+        earlier = self._askers.get(asker.question)
+        if earlier is None:
+            return False
+        earlier.confirm, earlier.refuse = asker.confirm, asker.refuse
+        return True
 
     def add_operation(self, offset: int, operation: Operation, time: float) -> None:
         self._operations.append(Entry(offset, operation, time))
@@ -113,10 +135,15 @@ class Pending:
                     return
                 yield operations.popleft()
             elif batches and batches[0].end <= committed:
-                self.size -= batches[0].size
-                yield batches.popleft()
+                yield self._take(batches.popleft())
             else:
                 return
+
+    def _take(self, batch: Batch) -> Batch:
+        self.size -= batch.size
+        if batch.asker and self._askers.get(batch.asker.question) is batch.asker:
+            del self._askers[batch.asker.question]
+        return batch
 
     def waiters(self, committed: int) -> Iterator[Waiter]:
         """Takes those whose wait is over."""
@@ -125,9 +152,8 @@ class Pending:
 
     def drop_batches(self, durable: int) -> list[Batch]:
         """Takes back the batches that are not on disk, the latest first."""
-        dropped = [batch for batch in reversed(self._batches) if batch.end > durable]
+        dropped = [self._take(batch) for batch in reversed(self._batches) if batch.end > durable]
         self._batches = deque(batch for batch in self._batches if batch.end <= durable)
-        self.size -= sum(batch.size for batch in dropped)
         return dropped
 
     def drop_matured(self, durable: int) -> list[tuple[int, Matured]]:
@@ -152,9 +178,8 @@ class Pending:
         """Nothing of this will be committed here: tells everybody who waits."""
         batches, self._batches = self._batches, deque()
         self._operations.clear()
-        self.size = 0
-        for batch in batches:
-            if batch.refuse:
-                batch.refuse(error)
+        for batch in map(self._take, batches):
+            if batch.asker:
+                batch.asker.refuse(error)
         for waiter in self.take_waiters():
             waiter.lost(error)
