@@ -10,7 +10,7 @@ from zmqmq.core.commands import Command, Describe, Described, Produce, Produced,
 from zmqmq.core.lane import ANSWER_TIMEOUT, MAX_IN_FLIGHT
 from zmqmq.core.model import Limits, Placement, TopicSettings
 from zmqmq.core.parcel import Parcel, partition_of
-from zmqmq.core.producing import Producing
+from zmqmq.core.producing import QUESTIONS_MAX, Producing
 from zmqmq.core.topology import Letter
 from zmqmq.errors import MessageTooLarge, NotLeader, OutcomeUnknown, StorageFull, UnknownTopic, Unreachable
 
@@ -187,6 +187,58 @@ def test_a_batch_without_an_answer_is_sent_again() -> None:
     script.produces()
     script.wait(ANSWER_TIMEOUT)
     assert [produce.sequence for produce in script.produces()] == [0]
+
+
+def test_an_answer_that_takes_longer_than_the_patience_counts_though_the_batch_was_repeated() -> None:
+    script = Script()
+    parcel = script.send(b"a")
+    (first,) = script.produces()
+    for _ in range(3):
+        script.wait(ANSWER_TIMEOUT)
+        (again,) = script.produces()
+    script.accept(first, 5)
+    assert parcel.parts[0].offset == 5
+    assert not script.producing.hear(Produced(again.id, 5, 0.0), script.now), "nothing is remembered of what has its outcome"
+
+
+def test_however_long_there_is_no_answer_only_so_many_repeats_are_remembered() -> None:
+    script = Script(delivery_timeout=1e6)
+    parcel = script.send(b"a")
+    asked = script.produces()
+    while len(asked) <= QUESTIONS_MAX:
+        script.wait(ANSWER_TIMEOUT)
+        asked += script.produces()
+    assert not script.producing.hear(Produced(asked[0].id, 0, 0.0), script.now)
+    script.accept(asked[1], 5)
+    assert parcel.parts[0].offset == 5 and not remembered(script)
+
+
+def remembered(script: Script) -> list[bytes]:
+    """Messages that are kept for the sake of an answer."""
+    return [value for _, _, batch in script.producing._sent.values() for value in batch.columns[0]]
+
+
+@pytest.mark.parametrize("code", ["MessageTooLarge", "UnknownTopic"])
+def test_of_a_batch_that_was_repeated_and_refused_for_good_nothing_is_kept(code: str) -> None:
+    script = Script()
+    script.send(b"a")
+    script.produces()
+    script.wait(ANSWER_TIMEOUT)
+    (again,) = script.produces()
+    script.refuse(again, code)
+    assert not remembered(script)
+
+
+def test_batches_that_were_given_up_are_not_kept_for_an_answer_that_never_comes() -> None:
+    script = Script(delivery_timeout=ANSWER_TIMEOUT * 2)
+    parcels = [script.send(b"a") for _ in range(3)]
+    script.produces()
+    script.wait(ANSWER_TIMEOUT)
+    script.produces()
+    script.wait(ANSWER_TIMEOUT)
+    script.produces()
+    assert all(isinstance(parcel.parts[0].error, OutcomeUnknown) for parcel in parcels)
+    assert not remembered(script)
 
 
 def test_what_was_sent_and_never_answered_ends_as_outcome_unknown() -> None:

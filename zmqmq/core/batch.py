@@ -17,7 +17,7 @@ Columns = tuple[list[bytes], list[bytes | None] | None, list[str | None] | None,
 class Batch:
     """Its columns and checksums are made once and sent as often as needed."""
 
-    __slots__ = ("columns", "count", "crcs", "id", "maybe_accepted", "parts", "refusal", "sent_at", "sequence")
+    __slots__ = ("columns", "count", "crcs", "id", "ids", "maybe_accepted", "parts", "refusal", "sent_at", "sequence")
 
     def __init__(self, sequence: int, parts: list[Part]) -> None:
         self.sequence = sequence
@@ -28,6 +28,8 @@ class Batch:
         self.crcs = checksums(values, keys, headers)
         self.id = 0
         """Id of the Produce that is on its way; 0: to be sent."""
+        self.ids: list[int] = []
+        """Ids under which the present leader got it in this session: on a slow link the answer may come when the batch has been repeated already."""
         self.sent_at = 0.0
         self.maybe_accepted = False
         """Sent, and not refused since."""
@@ -45,6 +47,7 @@ class Batch:
             waited = max(0.0, now - self.parts[0].parcel.created)
             delays = [None if delay is None else max(0.0, delay - waited) for delay in delays]
         self.id, self.sent_at, self.maybe_accepted = id, now, True
+        self.ids.append(id)
         topic = self.parts[0].parcel.topic
         return Produce(id, topic, partition, epoch, producer, self.sequence, oldest, values, self.crcs, keys, headers, delays)
 

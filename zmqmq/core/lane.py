@@ -83,7 +83,7 @@ class Lane:
         has_moved = (leader, epoch) != (self.leader, self.epoch)
         self.leader, self.epoch, self.is_placed = leader, epoch, bool(leader)
         if has_moved:
-            self.resend()
+            self._start_over()
             self._backoff.reset()
             self._resume_at = -inf
         return has_moved
@@ -91,7 +91,7 @@ class Lane:
     def unplace(self) -> None:
         """The session with the leader is over or a new one: nothing is sent until somebody names the leader again."""
         self.is_placed = False
-        self.resend()
+        self._start_over()
 
     def adopt(self, parcel: Parcel, sequence: int) -> None:
         """Takes a parcel that has been numbered in an earlier life, whole and in order."""
@@ -133,6 +133,12 @@ class Lane:
         """Everything without an outcome is to be sent again."""
         for batch in self.flight:
             batch.id = 0
+
+    def _start_over(self) -> None:
+        """Everything without an outcome is to be sent again, and what is answered to earlier questions is void."""
+        self.resend()
+        for batch in self.flight:
+            batch.ids.clear()
 
     def accepted(self, batch: Batch, answer: Produced) -> list[Parcel]:
         """The broker has the batch. Gives the parcels that this completes."""

@@ -19,6 +19,9 @@ from zmqmq.core.parcel import Parcel, cut
 from zmqmq.core.topology import SUSPECT_AFTER, Letter, Topology, Whereabouts
 from zmqmq.errors import DeadlineExceeded, NotLeader, UnknownTopic, ZmqmqError, from_code
 
+QUESTIONS_MAX = 16
+"""Repeats of one batch to which an answer is still understood."""
+
 
 class _Topic:
     """What the producer knows of a topic."""
@@ -136,8 +139,13 @@ class Producing:
         self._sort_out()
 
     def _sort_out(self) -> None:
-        """Forgets questions that have been taken back: their batches are sent again."""
-        self._sent = {id: entry for id, entry in self._sent.items() if entry[2].id == id}
+        """Forgets questions that have been taken back (their batches are sent again), and those about batches that were given up."""
+        self._sent = {id: (topic, lane, batch) for id, (topic, lane, batch) in self._sent.items() if id in batch.ids and batch in lane.flight}
+
+    def _forget(self, batch: Batch) -> None:
+        """It has its outcome: no question about it is open."""
+        for id in batch.ids:
+            self._sent.pop(id, None)
 
     def fail(self, error: ZmqmqError) -> None:
         """Ends everything with `error`."""
@@ -154,14 +162,17 @@ class Producing:
         """Gives up what is late and says what to send now, and to whom. `lines` are the brokers with an open session, the best first."""
         letters: list[Letter] = []
         self._deadline = inf
+        has_given_up = False
         for topic in list(self._busy.values()):
-            self._expire(topic, now)
+            has_given_up = self._expire(topic, now) or has_given_up
             if lines:
                 letters += self._send(topic, now, lines)
             if topic.is_idle:
                 del self._busy[topic.name]
             else:
                 self._deadline = min(self._deadline, self._topic_deadline(topic, lines))
+        if has_given_up:
+            self._sort_out()
         return letters
 
     def deadline(self) -> float:
@@ -198,8 +209,16 @@ class Producing:
         if now >= lane.silent_since + SUSPECT_AFTER:
             topic.where.doubt(lane.partition)
         produces = lane.transmit(now, self._next_id, self.producer)
-        self._sent.update((batch.id, (topic, lane, batch)) for batch in lane.flight if batch.id)
+        if produces:
+            self._note_sent(topic, lane)
         return [(lane.leader, produce) for produce in produces]
+
+    def _note_sent(self, topic: _Topic, lane: Lane) -> None:
+        for batch in lane.flight:
+            self._sent.update((id, (topic, lane, batch)) for id in batch.ids)
+            for id in batch.ids[:-QUESTIONS_MAX]:
+                del self._sent[id]
+            del batch.ids[:-QUESTIONS_MAX]
 
     def _cut(self, topic: _Topic, parcel: Parcel) -> None:
         cut(parcel, len(topic.where.placements), topic.keyless(), self.limits)
@@ -232,6 +251,7 @@ class Producing:
             lane.heard_at = now
             topic.where.believe(lane.partition)
             self._complete(lane.accepted(batch, command))
+        self._forget(batch)
         return True
 
     def _refused(self, command: Refused, now: float) -> bool:
@@ -242,16 +262,20 @@ class Producing:
         topic, lane, batch = found
         if batch.id != command.id or batch not in lane.flight:
             return True
+        batch.ids.remove(command.id)
         lane.heard_at = now
         if isinstance(error, UnknownTopic):
             topic.where.look_again()
             for other in topic.lanes.values():
                 other.unplace()
+            self._sort_out()
         elif isinstance(error, NotLeader):
             topic.where.doubt(lane.partition)
         else:
             topic.where.believe(lane.partition)
         self._complete(lane.refused(batch, error, now))
+        if batch not in lane.flight:
+            self._forget(batch)
         return True
 
     def _undescribed(self, id: int, error: ZmqmqError, now: float) -> bool:
@@ -264,19 +288,25 @@ class Producing:
         self._fail_uncut(topic, error)
         for lane in topic.lanes.values():
             self._complete(lane.fail(error))
+        self._sort_out()
         return True
 
     # --- Ends ----------------------------------------------------------------------------------------------------
 
-    def _expire(self, topic: _Topic, now: float) -> None:
+    def _expire(self, topic: _Topic, now: float) -> bool:
+        """True if something was given up that had been sent."""
         obstacle = topic.where.obstacle or self.obstacle
         while topic.uncut and topic.uncut[0].created + self._delivery_timeout <= now:
             late = obstacle or DeadlineExceeded("the message could not be delivered in time", topic=topic.name)
             topic.uncut[0].fail(late)
             self._complete([topic.uncut.popleft()])
+        has_given_up = False
         for lane in topic.lanes.values():
             if not lane.is_idle:
+                load = lane.load
                 self._complete(lane.expire(now, self._delivery_timeout, obstacle))
+                has_given_up = has_given_up or lane.load < load
+        return has_given_up
 
     def _fail_uncut(self, topic: _Topic, error: ZmqmqError) -> None:
         while topic.uncut:
