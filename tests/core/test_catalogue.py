@@ -6,6 +6,7 @@ from tests.core.acts import Consumer, Producer, done
 from tests.core.world import World
 from zmqmq.core import admin_commands as admin
 from zmqmq.core.commands import Described
+from zmqmq.core.writes import PutPromise
 
 
 def test_topics_come_back_with_their_settings_and_partitions() -> None:
@@ -27,6 +28,16 @@ def test_epochs_grow_with_every_start() -> None:
         world.crash()
         producer.connect()
     assert epochs == [1, 2, 3]
+
+
+def test_who_leaves_its_cluster_leads_in_an_epoch_above_all_that_it_has_promised() -> None:
+    world = World()
+    producer = Producer(world)
+    world.topic(producer.address)
+    world.storage.commit([PutPromise(1, 7)])
+    world.crash()
+    producer.connect()
+    assert world.topic(producer.address).placements[0].epoch == 8
 
 
 def test_numbers_of_topics_and_logs_are_never_used_twice() -> None:

@@ -91,7 +91,7 @@ class Catalogue:
         while records := context.reader.replay(state.log_id, start, REPLAY_STEP):
             partition.replay(records)
             start = records[-1].offset + 1
-        context.touch(partition).lead(partition.log.epoch + 1, context.settings.broker_id, context.wall)
+        context.touch(partition).lead(max(partition.log.epoch, state.promised) + 1, context.settings.broker_id, context.wall)
         return partition
 
     def _add(self, topic: Topic) -> Topic:

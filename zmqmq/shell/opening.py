@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from random import random
@@ -14,6 +15,8 @@ from zmqmq.config import BrokerConfig
 from zmqmq.core.cluster import Membership
 from zmqmq.core.replication import ReplicationSettings
 from zmqmq.core.tree import Tree
+from zmqmq.core.writes import PutClusterId, PutSession, Write
+from zmqmq.errors import StorageFull
 from zmqmq.shell.clock import Clock
 from zmqmq.shell.logs import open_log
 from zmqmq.shell.metrics import Metrics
@@ -44,9 +47,23 @@ def open_shells(config: BrokerConfig) -> Shells:
         if metrics is not None:
             undo.callback(metrics.stop)
         transport = Transport(config.bind, config.wake_bind_endpoint, max_frame_bytes(config.limits), config.max_sessions)
+        log = open_log(config.log, config.broker_id)
+        if config.zookeeper is None and storage.identity.session:
+            _leave_cluster(storage, log)
         undo.pop_all()
-    log = open_log(config.log, config.broker_id)
     return Shells(storage, transport, Clock(), random, log, metrics, _open_tree(config))
+
+
+def _leave_cluster(storage: Storage, log: FilteringBoundLogger) -> None:
+    """A member's store that is used alone is a cluster of its own: what it leads from now on has the epochs of others whose records differ."""
+    former = storage.cluster_id
+    writes: list[Write] = [PutClusterId(str(uuid.uuid4())), PutSession(0)]
+    try:
+        storage.commit(writes)
+    except StorageFull:
+        storage.free_ballast()
+        storage.commit(writes)
+    log.warning("left its cluster", cluster=former, effect="this data directory was a member's; used alone, it is let in there no more")
 
 
 def _open_tree(config: BrokerConfig) -> Tree | None:
