@@ -64,6 +64,25 @@ def test_two_brokers_that_are_asked_for_a_topic_at_once_make_one() -> None:
     assert len({answer.topic_id for answer in answers if isinstance(answer, Described)}) == 1
 
 
+def test_of_two_topics_that_differ_only_in_case_and_are_asked_for_at_once_one_is_made() -> None:
+    cluster = ClusterWorld("abc")
+    askers = [(cluster[broker], cluster[broker].connect("p"), name) for broker, name in (("a", "Xx"), ("b", "xx"))]
+    for machine, address, name in askers:
+        machine.frames.append((address, Describe(1, name, True)))
+    cluster.settle()
+    cluster.pass_time(1.0)
+    first, second = [answer for machine, address, _ in askers for answer in machine.take(address)]
+    assert isinstance(first, Described) and isinstance(second, Refused)
+    assert second.code == "InvalidName" and "differs from 'Xx' only in case" in second.message
+    for machine in cluster.living:
+        assert list(machine.cluster.view.topics) == ["Xx"]
+        assert [record.name for record in machine.disk.topics.values()] == ["Xx"]
+    assert cluster["a"].cluster.view.part_topics == {first.topic_id}, "the other one's partitions are removed again"
+    ops = cluster["c"].connect("ops")
+    cluster["c"].ask(ops, admin.DeleteTopic(2, "Xx"), admin.Done)
+    assert cluster["b"].topic(cluster["b"].connect("q"), "xx").topic == "xx", "the name is free again, in whatever case"
+
+
 def test_a_topic_without_leaders_is_described_at_once_with_nobody() -> None:
     cluster = ClusterWorld("abc")
     asked = cluster["a"]

@@ -109,6 +109,15 @@ def test_of_two_topics_with_one_id_the_older_one_counts_in_whatever_order_they_a
         assert view.topics_by_id[7].record.name == "old"
 
 
+def test_a_topic_is_known_by_its_name_and_not_by_its_nodes() -> None:
+    picture = Picture()
+    paths, _ = picture.children(layout.TOPICS, ["temp", "Temp"])
+    assert paths == [layout.topic_path("Temp")], "who has made a node of that name is a stranger"
+    picture.take(paths[0], a_node(encode(a_topic(7, "Temp"))))
+    view = picture.view(is_fresh=True)
+    assert set(view.topics) == {"Temp"} and set(view.damaged) == {"/topics/Temp"}
+
+
 def test_foreign_nodes_are_remembered_up_to_a_bound() -> None:
     picture = Picture()
     assert picture.children(layout.TOPICS, [f"bad name {number}" for number in range(2 * DAMAGED_MAX)]) == ([], False)

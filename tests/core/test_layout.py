@@ -54,6 +54,7 @@ def test_json_nested_without_end_is_damage_and_no_crash() -> None:
     ("path", "value", "reason"),
     [
         (layout.topic_path("other"), RECORD, "names topic 'temp_1'"),
+        (layout.topic_path("kelvin"), msgspec.structs.replace(RECORD, name="\N{KELVIN SIGN}elvin"), "names topic '\N{KELVIN SIGN}elvin'"),
         (layout.topic_path("temp_1"), msgspec.structs.replace(RECORD, partitions=0), "0 partitions"),
         (layout.topic_path("temp_1"), msgspec.structs.replace(RECORD, topic_id=-1), "-1 is out of range"),
         (layout.broker_path("b"), INFO, "names broker 'a'"),
@@ -93,6 +94,14 @@ def test_names_of_brokers_and_topics_follow_the_rules_of_names() -> None:
     assert layout.topic_name("temp_1.x") == "temp_1.x"
     assert layout.broker_name("a b") is None
     assert layout.topic_name(".hidden") is None
+
+
+def test_topics_whose_names_differ_only_in_case_are_one_node() -> None:
+    path = layout.topic_path("Temp_1")
+    assert path == layout.topic_path("temp_1")
+    record = msgspec.structs.replace(RECORD, name="Temp_1")
+    assert decode(path, encode(record), TopicRecord) == record
+    assert layout.topic_name("Temp_1") is None, "no node is called so"
 
 
 def test_parents_come_first_in_the_skeleton() -> None:

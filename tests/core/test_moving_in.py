@@ -108,6 +108,24 @@ def test_a_topic_whose_name_the_cluster_has_given_away_stays_on_its_disk() -> No
     assert cluster.leader_of() is other
 
 
+def test_a_topic_whose_name_differs_only_in_case_from_one_of_the_clusters_stays_on_its_disk() -> None:
+    cluster = ClusterWorld("b")
+    other = cluster["b"]
+    made = other.ask(other.connect("p"), admin.CreateTopic(1, "T", 1, 1, {}), Described)
+    machine = cluster.add("a", lived_alone(topics=2))
+    cluster.pass_time(5.0)
+    assert notes(machine, "topic cannot move in") == ["t"] and notes(machine, "topic moves in") == ["t1"]
+    other.ask(other.connect("q"), cluster_admin.Reassign(2, "T", 0, ["a", "b"]), admin.Done)
+    cluster.pass_time(5.0)
+    assert sorted(record.name for record in machine.disk.topics.values()) == ["t", "t1"], "tables of both would be one table"
+    assert machine.cluster.view.topics["T"].record.topic_id == made.topic_id
+    other.ask(other.connect("r"), admin.DeleteTopic(3, "T"), admin.Done)
+    machine.die()
+    machine.start()
+    cluster.pass_time(5.0)
+    assert sorted(machine.cluster.view.topics) == ["t", "t1"], "when the name is free, it moves in"
+
+
 def test_a_name_that_is_given_away_at_the_same_moment_is_found_out() -> None:
     cluster = ClusterWorld("b")
     machine = cluster.machines["a"] = Machine(cluster, "a", disk=lived_alone())

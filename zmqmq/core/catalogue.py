@@ -14,10 +14,10 @@ import msgspec
 from zmqmq.core.commands import Described, Moved
 from zmqmq.core.context import Context
 from zmqmq.core.model import Placement, TopicRecord, TopicSettings
-from zmqmq.core.names import check_name
+from zmqmq.core.names import check_name, folded, twin
 from zmqmq.core.partition import Partition
 from zmqmq.core.writes import CreateLog, DropTopic, LogState, PutTopic
-from zmqmq.errors import InvalidName, InvalidValue, NotLeader, Overloaded, TopicExists, UnknownTopic, ZmqmqError
+from zmqmq.errors import InvalidValue, NotLeader, Overloaded, TopicExists, UnknownTopic, ZmqmqError
 
 PARTITIONS_MAX = 1_000
 """Partitions of one topic."""
@@ -53,7 +53,7 @@ class Catalogue:
     def __init__(self, context: Context) -> None:
         self.context = context
         self._topics: dict[str, Topic] = {}
-        self._folded: dict[str, str] = {}  # names in lower case
+        self._folded: dict[str, str] = {}  # names by how they are folded
         self.is_shared = False
         """The topics are those of a cluster: none is made here."""
         self.reclaiming: dict[Partition, None] = {}
@@ -96,7 +96,7 @@ class Catalogue:
 
     def _add(self, topic: Topic) -> Topic:
         self._topics[topic.record.name] = topic
-        self._folded[topic.record.name.lower()] = topic.record.name
+        self._folded[folded(topic.record.name)] = topic.record.name
         return topic
 
     def find(self, name: str) -> Topic | None:
@@ -145,8 +145,8 @@ class Catalogue:
             if (existing.count, existing.record.settings) != (partitions, settings):
                 raise TopicExists(f"the topic {name!r} exists with other settings", hint="alter it, or delete it first", topic=name)
             return existing
-        if twin := self._folded.get(name.lower()):
-            raise InvalidName(f"the topic {name!r} differs from {twin!r} only in case", hint="choose another name", topic=name)
+        if other := self._folded.get(folded(name)):
+            raise twin(name, other)
         self._check_space(partitions)
         record = TopicRecord(self.next_id(), name, partitions, replicas, settings, self.context.wall)
         self.context.writes.append(PutTopic(record))
@@ -197,7 +197,7 @@ class Catalogue:
         """The topic and everything in it goes with this turn."""
         topic = self.get(name)
         del self._topics[name]
-        del self._folded[name.lower()]
+        del self._folded[folded(name)]
         for partition in topic.partitions.values():
             partition.drop_appends(UnknownTopic(f"the topic {name!r} was deleted", topic=name))
             partition.closed = True

@@ -14,9 +14,9 @@ from zmqmq.core.catalogue import with_changes
 from zmqmq.core.cluster_report import brokers_of, report_of
 from zmqmq.core.commands import Describe, Described
 from zmqmq.core.model import Placement, TopicRecord
-from zmqmq.core.names import check_name
+from zmqmq.core.names import check_name, folded, twin
 from zmqmq.core.sessions import Session
-from zmqmq.errors import InvalidName, InvalidValue, NotEnoughReplicas, NotLeader, Overloaded, TopicExists, UnknownTopic, ZmqmqError
+from zmqmq.errors import InvalidValue, NotEnoughReplicas, NotLeader, Overloaded, TopicExists, UnknownTopic, ZmqmqError
 
 if TYPE_CHECKING:
     from zmqmq.core.cluster import Cluster
@@ -123,9 +123,9 @@ class ClusterDesk:
             raise Overloaded(f"the cluster has {len(view.topics)} topics", hint="raise topics.max_topics or delete some")
         if len(view.places) + partitions > settings.max_partitions:
             raise Overloaded(f"the cluster has {len(view.places)} partitions", hint=f"at most {settings.max_partitions} are allowed")
-        twin = next((known for known in view.topics if known != name and known.lower() == name.lower()), None)
-        if twin is not None:
-            raise InvalidName(f"the topic {name!r} differs from {twin!r} only in case", hint="choose another name", topic=name)
+        other = next((known for known in view.topics if known != name and folded(known) == folded(name)), None)
+        if other is not None:
+            raise twin(name, other)
         wanted = with_changes(name, settings.defaults, changes)
         topic_id = 1 + int(self.context.random() * (1 << TOPIC_ID_BITS))
         replicas = replicas or self.default_replicas or DEFAULT_REPLICAS

@@ -236,8 +236,6 @@ class Picture:
             entry = self._topics[name]
             if by_id.setdefault(entry.record.topic_id, entry) is not entry:
                 self._note(Damaged(layout.topic_path(name), f"has the topic id of {by_id[entry.record.topic_id].record.name}"))
-        if len(by_id) == len(self._topics):
-            return self._topics.copy(), by_id
         return {entry.record.name: entry for entry in by_id.values()}, by_id
 
     def _store(self, path: str, value: Any, version: int) -> None:

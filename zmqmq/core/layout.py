@@ -7,7 +7,7 @@
     /brokers/hb/<broker>       ephemeral: written by the broker's heartbeat, watched by nobody
     /brokers/epochs/<broker>   its version is the broker epoch `be`: it grows with every registration and never goes back
     /brokers/wishes/<broker>   what administrators want of it
-    /topics/<name>             a topic
+    /topics/<folded name>      a topic; two whose names differ only in case would be one node, so there is never more than one of them
     /parts/<topic_id>/<p>      where a partition lives (`places.Place`)
     /deleted/<topic_id>        a topic that is gone for good: its data may be thrown away
 
@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from zmqmq.core.model import TopicRecord
-from zmqmq.core.names import check_name
+from zmqmq.core.names import check_name, folded
 from zmqmq.core.places import Place
 from zmqmq.errors import InvalidName
 
@@ -70,7 +70,7 @@ def wish_path(broker: str) -> str:
 
 def topic_path(name: str) -> str:
     """A topic's record."""
-    return f"{TOPICS}/{name}"
+    return f"{TOPICS}/{folded(name)}"
 
 
 def parts_path(topic_id: int) -> str:
@@ -204,7 +204,7 @@ def _fault(path: str, value: object) -> str:
 
 
 def _topic_fault(name: str, record: TopicRecord) -> str:
-    if record.name != name:
+    if _plain("topic", record.name) is None or folded(record.name) != name:
         return f"names topic {record.name[:80]!r}"
     if record.partitions < 1 or record.replicas < 0:
         return f"{record.partitions} partitions with {record.replicas} replicas"
@@ -249,8 +249,8 @@ def broker_name(name: str) -> str | None:
 
 
 def topic_name(name: str) -> str | None:
-    """The topic that a node's name stands for; None for a foreign name."""
-    return _plain("topic", name)
+    """The topic's name, folded, that a node's name stands for; None for a foreign name."""
+    return _plain("topic", name) if folded(name) == name else None
 
 
 def _plain(what: str, name: str) -> str | None:

@@ -3,7 +3,7 @@
 A partition that never had a place in a cluster has never promised anything (`promised` 0). When such a broker registers in a tree that does not know its
 topics, it writes them there: partitions first, with itself as the one replica that is in sync, then the topic. If the broker dies in between,
 the next life begins again. Such a topic has one replica until one of its partitions is reassigned to more brokers. A topic whose name the cluster
-has given to another one stays on this broker's disk, and the operator is told.
+has given to another one, in whatever case, stays on this broker's disk, and the operator is told.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from zmqmq.core.layout import encode, parts_path, place_path, topic_path
+from zmqmq.core.names import folded
 from zmqmq.core.places import Member, Place
 from zmqmq.core.replica import Replica
 from zmqmq.core.tree import Answer, Change, Changed, Create, Step
@@ -44,19 +45,20 @@ class MovingIn:
         topics: dict[int, list[Replica]] = {}
         for replica in self._cluster.roles:
             topics.setdefault(replica.key[0], []).append(replica)
+        given = {folded(name) for name in view.topics}
         for topic_id, replicas in topics.items():
             known = topic_id in view.topics_by_id or topic_id in view.deleted
             if not known and all(replica.promised == 0 and self._is_alone(me, replica) for replica in replicas):
-                self._consider(me, replicas)
+                self._consider(me, replicas, given)
 
     def _is_alone(self, me: Member, replica: Replica) -> bool:
         """Nobody has a place for the partition, or an earlier attempt has made one."""
         entry = self._cluster.view.places.get(replica.key)
         return entry is None or entry.place.replicas == [me.broker]
 
-    def _consider(self, me: Member, replicas: list[Replica]) -> None:
+    def _consider(self, me: Member, replicas: list[Replica], given: set[str]) -> None:
         record = replicas[0].topic
-        if record.name not in self._cluster.view.topics:
+        if folded(record.name) not in given:
             self._move(me, replicas)
         elif record.topic_id not in self._taken:
             self._taken.add(record.topic_id)

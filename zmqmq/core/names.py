@@ -30,6 +30,16 @@ def check_name(what: str, name: str) -> str:
     return name
 
 
+def folded(name: str) -> str:
+    """The name as SQLite tells tables apart: those of two topics that are folded alike are one. Names are ASCII."""
+    return name.lower()
+
+
+def twin(name: str, other: str) -> InvalidName:
+    """The error for a name that is folded like another topic's."""
+    return InvalidName(f"the topic {name!r} differs from {other!r} only in case", hint="choose another name", topic=name)
+
+
 def check_key(key: bytes, max_bytes: int) -> bytes:
     """The key itself; raises InvalidName when it is empty or longer than `max_bytes`."""
     if not key:

@@ -19,6 +19,7 @@ from zmqmq.core import layout, topic_steps
 from zmqmq.core.cluster_view import ClusterView
 from zmqmq.core.layout import Tombstone, Wish
 from zmqmq.core.model import TopicRecord, TopicSettings
+from zmqmq.core.names import twin
 from zmqmq.core.places import Place, begin_move
 from zmqmq.core.topic_steps import STEPS_MAX
 from zmqmq.core.tree import (
@@ -85,7 +86,7 @@ class TopicWrites:
 
     def create(self, view: ClusterView, record: TopicRecord, now: float, then: Then, *, few: bool = False) -> None:
         """A new topic; its id is the caller's choice. With `few` it begins with fewer replicas if there are too few brokers. Errors: InvalidValue (too
-        few brokers), TopicExists."""
+        few brokers), TopicExists, InvalidName (it differs from another one's only in case)."""
         self._start(view, lambda: self._create(record, topic_steps.new_places(view, record, range(record.partitions), self._nonce, few=few)), now, then)
 
     def alter(self, view: ClusterView, name: str, settings: TopicSettings, now: float, then: Then) -> None:
@@ -237,6 +238,8 @@ class TopicWrites:
                 if isinstance(known, TopicRecord) and known.topic_id == record.topic_id:
                     return
                 yield from self._remove_parts(record.topic_id)
+                if isinstance(known, TopicRecord) and known.name != record.name:
+                    raise twin(record.name, known.name)
                 raise TopicExists(f"the topic {record.name!r} exists", hint="somebody else has created it at the same time", topic=record.name)
             if isinstance((yield from self._look(layout.deleted_path(record.topic_id))), Node):
                 return  # It was made, and deleted again since.
