@@ -267,7 +267,9 @@ def test_what_the_broker_does_not_mention_on_a_new_session_is_lost() -> None:
 def test_a_session_that_is_surely_over_loses_everything_held() -> None:
     script = delivered(1, 2)
     assert script.taken(1) == [1]
-    script.consuming.expired(BROKER)
+    script.consuming.down(BROKER, script.now + 9.0)
+    script.now += 9.0
+    script.step(Settle)
     assert script.taken() == []
     assert sum(len(indices) for _, indices in script.consuming.losses) == 2
 

@@ -31,6 +31,7 @@ from zmqmq.core.pulling import SILENT_INTERVALS
 from zmqmq.core.topology import LOOK_INTERVAL
 
 Kind = TypeVar("Kind", bound=Command)
+SESSION_TIMEOUT = 9.0
 BEACON_INTERVAL = 1.0
 QUEUES = {"a": 11, "b": 12, "c": 13}
 
@@ -49,12 +50,12 @@ class Cluster:
             self.open(broker)
 
     def open(self, broker: str) -> None:
-        self.consuming.opened(broker, Welcome(1, "c", broker, 1, 1, Limits(), 9.0, BEACON_INTERVAL, "tcp://127.0.0.1:1", b"12345678", "test", 0.0))
+        self.consuming.opened(broker, Welcome(1, "c", broker, 1, 1, Limits(), SESSION_TIMEOUT, BEACON_INTERVAL, "tcp://127.0.0.1:1", b"12345678", "test", 0.0))
         self.lines = [*(line for line in self.lines if line != broker), broker]
 
     def lose(self, broker: str) -> None:
         self.lines.remove(broker)
-        self.consuming.down(broker)
+        self.consuming.down(broker, self.now + SESSION_TIMEOUT)
 
     def lead(self, partition: int, leader: str) -> None:
         """Another leadership, which the consumer does not know of yet."""
@@ -266,29 +267,3 @@ def test_partitions_that_were_added_are_consumed(is_told: bool) -> None:
         assert cluster.consuming.deadline() <= cluster.now + LOOK_INTERVAL
         cluster.now += LOOK_INTERVAL
     assert cluster.join_all() == {"b": [1]}
-
-
-def test_a_session_that_is_surely_over_takes_only_what_that_broker_kept() -> None:
-    cluster = Cluster("a", "b")
-    cluster.join_all()
-    cluster.letters(Pull)
-    cluster.deliver("a", 0, 5)
-    cluster.deliver("b", 1, 6)
-    cluster.lose("a")
-    cluster.consuming.expired("a")
-    assert [(held.partition, indices) for held, indices in cluster.consuming.losses] == [(0, [0])]
-    assert cluster.taken() == [(1, 6)]
-
-
-def test_what_was_presented_to_the_new_leader_is_not_lost_with_the_old_ones_session() -> None:
-    cluster = Cluster("a")
-    cluster.join_all()
-    cluster.letters(Pull)
-    cluster.deliver("a", 0, 5)
-    cluster.lead(0, "b")
-    cluster.lose("a")
-    ((_, asked),) = cluster.letters(Subscribe)
-    cluster.join("b", asked, KeptLease(0, 1, 1, 2, 3, [5], []))
-    cluster.consuming.expired("a")
-    assert cluster.consuming.losses == []
-    assert cluster.taken() == [(0, 5)]

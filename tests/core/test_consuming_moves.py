@@ -31,6 +31,7 @@ from zmqmq.core.model import Limits, Placement, TopicSettings
 from zmqmq.core.topology import LOOK_INTERVAL
 
 Kind = TypeVar("Kind", bound=Command)
+SESSION_TIMEOUT = 9.0
 QUEUES = {"a": 3, "b": 5, "c": 7}
 
 
@@ -49,11 +50,11 @@ class Cluster:
             self.open(broker)
 
     def open(self, broker: str) -> None:
-        self.consuming.opened(broker, Welcome(1, "c", broker, 1, 1, Limits(), 9.0, 1.0, "tcp://127.0.0.1:7401", b"12345678", "test", 0.0))
+        self.consuming.opened(broker, Welcome(1, "c", broker, 1, 1, Limits(), SESSION_TIMEOUT, 1.0, "tcp://127.0.0.1:7401", b"12345678", "test", 0.0))
 
     def down(self, broker: str) -> None:
         self.lines.remove(broker)
-        self.consuming.down(broker)
+        self.consuming.down(broker, self.now + SESSION_TIMEOUT)
 
     def lead(self, partition: int, leader: str) -> None:
         """Another leadership, which the consumer does not know of yet."""

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from zmqmq.core.partition import Partition
     from zmqmq.core.sessions import Session
 
+SLACK = 0.1
+"""Seconds that a consumer may take to give up what it should."""
 Where = tuple[str, str, int]
 """(consumer, topic, partition)"""
 
@@ -100,9 +102,10 @@ class ClusterReferee(Referee):
             return
         longest = self._world.config.topics.defaults.max_processing_time - 2 * SLOWEST
         for other in self._world.consumers:
-            if other is not consumer and other.is_alive and other.group == consumer.group and self._keeps_still(other, topic, partition):
+            if other is not consumer and other.is_alive and other.group == consumer.group:
                 held = [one for one in other.open_tasks() if self._place_key(one) == (topic, partition)]
-                yield from (hold_of(other, one) for one in held if other.now - one.held.arrived <= longest)
+                keeps = self._keeps_still(other, topic, partition)
+                yield from (hold_of(other, one) for one in held if (keeps and other.now - one.held.arrived <= longest) or self._should_have_lost(other, one))
 
     def _keeps_still(self, consumer: SimConsumer, topic: str, partition: int) -> bool:
         """Whether no leader can have given up what the consumer holds of the partition."""
@@ -110,6 +113,11 @@ class ClusterReferee(Referee):
         if consumer.is_stopping or life in self._mesh.court.buried:
             return False
         return self._world.scheduler.now < sent + self._world.session_timeout * 0.99
+
+    def _should_have_lost(self, consumer: SimConsumer, task: Task) -> bool:
+        """Whether the consumer has heard of a later leader in time to know that it may have been given up."""
+        is_moving = not consumer.is_paused and not consumer.is_stopping
+        return is_moving and consumer.knows_better(task) > self._world.session_timeout + SLACK
 
     # --- brokers' memory ---------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ class ClusterStorms:
             self.two_are_cut_apart,
             self.one_direction_is_cut,
             self.one_is_cut_off,
+            self.one_does_not_reach_a_consumer,
             self.one_loses_the_tree,
             self.one_meets_nobody_but_the_tree,
             self.peers_break,
@@ -74,6 +75,13 @@ class ClusterStorms:
         weather.cut_off(name)
         born = weather.calms
         self._world.scheduler.after(self._rng.choice([0.5, 3.0, 7.0]), lambda: weather.take_back(name) if weather.calms == born else None)
+
+    def one_does_not_reach_a_consumer(self) -> None:
+        """A consumer and a broker do not hear each other; others hear both."""
+        broker = self._host().name
+        if self._world.consumers:
+            consumer = self._rng.choice(self._world.consumers).name
+            self._for_a_while((broker, consumer), (consumer, broker))
 
     def one_loses_the_tree(self) -> None:
         """A broker does not reach the tree; brokers and clients reach it."""

@@ -85,12 +85,20 @@ class SimConsumer(SimClient):
         self.receiving = Receiving(self.consuming, self.bell)
         self._ears = ears
         self._due: list[tuple[float, int, Task]] = []
+        self._told: dict[tuple[str, int, int], float] = {}
+        """Since when it knows of a leadership after this one: (topic, partition, epoch)."""
         self._started = 0
         self.begin(self.receiving, timeout, True)
 
     def open_tasks(self) -> list[Task]:
         """What the application is working on and may still settle."""
         return [task for task in self.tasks if task.state == HANDED]
+
+    def knows_better(self, task: Task) -> float:
+        """Seconds for which it has known that what it holds was granted by one who leads no more, and that nobody else has confirmed."""
+        held = task.held
+        since = self._told.get((held.subscription.topic, held.partition, held.epoch))
+        return self.now - since if since is not None else 0.0
 
     def close(self, timeout: float) -> None:
         self.receiving.is_stopping = True
@@ -99,6 +107,7 @@ class SimConsumer(SimClient):
 
     def work(self) -> None:
         self._look_back()
+        self._look_around()
         while self._due and self._due[0][0] <= self.now and self.is_alive:
             self._finish(heapq.heappop(self._due)[2])
         while self.is_alive and not self.is_stopping and (room := self.habits.at_once - len(self.open_tasks())) > 0:
@@ -154,3 +163,10 @@ class SimConsumer(SimClient):
             elif task.state == LOST:
                 self._ears.lost(self, task)
         self.tasks = [task for task in self.tasks if task.state in (HANDED, SETTLING)]
+
+    def _look_around(self) -> None:
+        """What it has been told of who leads."""
+        for held in {id(task.held): task.held for task in self.open_tasks()}.values():
+            placements = self.consuming.topology.topic(held.subscription.topic).placements
+            if held.partition < len(placements) and placements[held.partition].epoch > held.epoch:
+                self._told.setdefault((held.subscription.topic, held.partition, held.epoch), self.now)

@@ -31,13 +31,10 @@ class Asking:
         with self._bell.lock:
             self._requests.opened(broker)
 
-    def down(self, broker: str, reason: Unreachable) -> None:
+    def down(self, broker: str, reason: Unreachable, gives_up_at: float) -> None:
         """Questions wait for the next session, or go to somebody else."""
         with self._bell.lock:
             self._requests.opened(broker)
-
-    def expired(self, broker: str) -> None:
-        """Questions outlive sessions."""
 
     def hear(self, broker: str, command: Command, now: float) -> None:
         with self._bell.lock:

@@ -74,8 +74,6 @@ class Lines:
         self._open_link = open_link
         self._new_session = new_session
         self._wants_hints = wants_hints
-        self._fading: dict[str, float] = {}
-        """By broker without a session: when it has surely given up the one that was."""
 
     @property
     def is_open(self) -> bool:
@@ -166,9 +164,8 @@ class Lines:
         elif meaning is Heard.FORGOTTEN and line.leaving_at is not None:
             self._close(line)
         elif meaning is Heard.FORGOTTEN:
-            self._fading[line.broker] = line.session.gives_up_at()
             line.session.down()
-            self._role.down(line.broker, self.book.unreachable())
+            self._role.down(line.broker, self.book.unreachable(), line.session.gives_up_at())
             line.link.send(encode(line.session.greet(now)))
         elif meaning is Heard.REFUSED:
             self.fail(line, f"refused: {line.session.refusal}", now)
@@ -182,9 +179,8 @@ class Lines:
         if line.target not in ("", broker):
             self.book.failed(line.link.endpoint, line.target, f"another broker answers there: {broker}", now)
         if line.broker not in ("", broker):
-            self._role.down(line.broker, self.book.unreachable())
+            self._role.down(line.broker, self.book.unreachable(), line.session.gives_up_at())
         line.broker, line.target = broker, ""
-        self._fading.pop(broker, None)
         self.book.opened(line.link.endpoint, broker)
         if self._wants_hints:
             line.link.listen(welcome.wake_endpoint, welcome.wake_name)
@@ -215,9 +211,6 @@ class Lines:
                 self._close(line)
         if len(self.all) > 1:
             self._thin_out(now)
-        for broker in [broker for broker, gives_up_at in self._fading.items() if now >= gives_up_at]:
-            del self._fading[broker]
-            self._role.expired(broker)
 
     def _thin_out(self, now: float) -> None:
         """Says goodbye to brokers that have not been wanted for long; one line stays in any case."""
@@ -233,22 +226,17 @@ class Lines:
     def check_sleep(self, now: float) -> None:
         """If this process was stopped for longer than a session lasts, what it held there is with others by now. Ask before anything is heard."""
         for line in [line for line in self.all if line.session.overslept(now)]:
-            broker = line.broker
-            self.fail(line, f"this process did not move for {line.session.timeout:g} s", now)
-            self._fading.pop(broker, None)
-            self._role.expired(broker)
+            self.fail(line, f"this process did not move for {line.session.timeout:g} s", now, gives_up_at=now)
 
-    def fail(self, line: Line, reason: str, now: float) -> None:
-        """The line is of no use any more."""
+    def fail(self, line: Line, reason: str, now: float, gives_up_at: float | None = None) -> None:
+        """The line is of no use any more. `gives_up_at`: when the broker has given the session up, if that is not for the session to say."""
         if line not in self.all:
             return
         log.debug("the line to %s is given up: %s", line.link.endpoint, reason)
         self.book.failed(line.link.endpoint, line.broker or line.target, reason, now, bool(line.broker))
-        if line.broker and line.leaving_at is None:
-            self._fading[line.broker] = line.session.gives_up_at()
         self._close(line)
         if line.leaving_at is None:
-            self._role.down(line.broker, self.book.unreachable())
+            self._role.down(line.broker, self.book.unreachable(), line.session.gives_up_at() if gives_up_at is None else gives_up_at)
 
     def part(self, now: float) -> None:
         """Says goodbye to all; lines without a session are closed, and nobody is dialled any more."""
@@ -262,7 +250,7 @@ class Lines:
     def _part(self, line: Line, now: float) -> None:
         self._say(line, Goodbye(GOODBYE_ID), now)
         line.leaving_at = now
-        self._role.down(line.broker, self.book.unreachable())
+        self._role.down(line.broker, self.book.unreachable(), now)
 
     def close(self) -> None:
         """Closes all links."""
@@ -299,7 +287,7 @@ class Lines:
 
     def deadline(self, now: float) -> float:
         """When to look at the lines again if nothing arrives."""
-        times = [inf, *self._fading.values()]
+        times = [inf]
         for line in self.all:
             times.append(line.session.deadline())
             if line.leaving_at is not None:

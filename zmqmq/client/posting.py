@@ -98,12 +98,10 @@ class Posting:
         self.limits = welcome.limits
         self._producing.opened(broker, welcome.limits)
 
-    def down(self, broker: str, reason: Unreachable) -> None:
+    def down(self, broker: str, reason: Unreachable, gives_up_at: float) -> None:
+        """Sequences outlive sessions: nothing is lost."""
         self._producing.obstacle = reason
         self._producing.down(broker)
-
-    def expired(self, broker: str) -> None:
-        """Sequences outlive sessions: nothing is lost."""
 
     def hear(self, broker: str, command: Command, now: float) -> None:
         self._producing.hear(command, now)

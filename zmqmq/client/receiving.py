@@ -53,16 +53,9 @@ class Receiving:
         with self._bell.lock:
             self.consuming.opened(broker, welcome)
 
-    def down(self, broker: str, reason: Unreachable) -> None:
-        """Leases last as long as the session; see `expired`."""
+    def down(self, broker: str, reason: Unreachable, gives_up_at: float) -> None:
         with self._bell.lock:
-            self.consuming.down(broker)
-
-    def expired(self, broker: str) -> None:
-        with self._bell.lock:
-            self.consuming.expired(broker)
-            self._report()
-            self._bell.ring()
+            self.consuming.down(broker, gives_up_at)
 
     def hear(self, broker: str, command: Command, now: float) -> None:
         with self._bell.lock:
@@ -86,9 +79,11 @@ class Receiving:
 
     def step(self, now: float, lines: Sequence[str]) -> list[Letter]:
         with self._bell.lock:
-            if self.is_stopping:
+            letters = self.consuming.step(now, lines)
+            if self.is_stopping or self.consuming.losses:
                 self._bell.ring()
-            return self.consuming.step(now, lines)
+            self._report()
+            return letters
 
     def deadline(self, lines: Sequence[str]) -> float:
         with self._bell.lock:

@@ -18,11 +18,9 @@ class Role(Protocol):
     def opened(self, broker: str, welcome: Welcome, now: float) -> None:
         """A new session: declare everything that concerns this broker."""
 
-    def down(self, broker: str, reason: Unreachable) -> None:
-        """There is no session with this broker now; "": an attempt to find any broker has failed."""
-
-    def expired(self, broker: str) -> None:
-        """The broker has surely given up the session that was."""
+    def down(self, broker: str, reason: Unreachable, gives_up_at: float) -> None:
+        """There is no session with this broker now, and at that moment it has surely given up the one that was; "": an attempt to find any broker has
+        failed."""
 
     def hear(self, broker: str, command: Command, now: float) -> None:
         """A command that is not about the session."""

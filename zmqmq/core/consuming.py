@@ -7,6 +7,7 @@ It has one session with each broker that leads partitions of its topics, and ask
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Literal
 
 from zmqmq.core.buffer import Buffer
@@ -70,6 +71,7 @@ class Consuming:
         self._buffer = Buffer(prefetch)
         self._returning = Returning()
         self._turn = 0
+        self._session_timeout = 0.0
         self._pullers: dict[str, Puller] = {}
         self._lines: Sequence[str] = ()
 
@@ -77,29 +79,23 @@ class Consuming:
 
     def opened(self, broker: str, welcome: Welcome) -> None:
         """A new session with a broker: what concerns it is declared again."""
-        self._leave(broker)
+        self._leave(broker, inf)
+        self._session_timeout = welcome.session_timeout
         self._turn = max(self._turn, self._pullers[broker].turn if broker in self._pullers else 0)
         self._pullers[broker] = Puller(welcome, self._random, self._turn)
         self.topology.opened(broker)
 
-    def down(self, broker: str) -> None:
-        """No session with the broker now: others are asked who leads what it led."""
-        self._leave(broker)
+    def down(self, broker: str, gives_up_at: float) -> None:
+        """No session with the broker now: others are asked who leads what it led. What it keeps for us it keeps until then at most."""
+        self._leave(broker, gives_up_at)
         puller = self._pullers.pop(broker, None)
         self._turn = max(self._turn, puller.turn if puller is not None else 0)
         self.topology.down(broker)
 
-    def _leave(self, broker: str) -> None:
+    def _leave(self, broker: str, gives_up_at: float) -> None:
         for subscription in self.subscriptions.values():
-            subscription.down(broker)
+            subscription.down(broker, gives_up_at)
         self.settling.reopened(broker)
-
-    def expired(self, broker: str) -> None:
-        """The broker has surely given the session up: what it kept for us is lost."""
-        for subscription in self.subscriptions.values():
-            for held in [held for held in subscription.held.values() if held.broker == broker]:
-                self._lose(held, range(len(held.offsets)))
-                subscription.held.pop(held.key, None)
 
     # --- In ------------------------------------------------------------------------------------------------------
 
@@ -122,7 +118,7 @@ class Consuming:
         elif isinstance(command, Described):
             self._described(command, now)
         elif isinstance(command, Moved):
-            self.topology.hint(command.topic, broker)
+            self._moved(broker, command, now)
         elif isinstance(command, Refused):
             return self._refused(command, now)
         else:
@@ -204,6 +200,7 @@ class Consuming:
             if self._pullers[broker].is_silent(now):
                 self.topology.doubt_broker(broker)
         for subscription in self.subscriptions.values():
+            self._lost(subscription.lapse(now, lines))
             if subscription.error is None:
                 letters += self._questions(subscription, now, lines)
                 letters += subscription.ask(now, lines, self._next_id)
@@ -214,7 +211,7 @@ class Consuming:
         """When to step again if nothing is heard; as of the lines of the last step."""
         times = [self.settling.deadline()]
         for subscription in self.subscriptions.values():
-            times.append(subscription.due(self._lines))
+            times += [subscription.due(self._lines), subscription.lapses_at()]
             where = subscription.where
             if subscription.error is None and self._lines:
                 times.append(min(where.look_at(), where.due()))
@@ -295,9 +292,14 @@ class Consuming:
             puller.sleep(command, now, sum(held.open for held in mine))
             self._answered(broker, puller)
 
+    def _moved(self, broker: str, command: Moved, now: float) -> None:
+        self.topology.hint(command.topic, broker)
+        if command.topic in self.subscriptions:
+            self.subscriptions[command.topic].hinted(now)
+
     def _described(self, command: Described, now: float) -> None:
         if self.topology.described(command, now) is not None:
-            self._lost(self.subscriptions[command.topic].described())
+            self._lost(self.subscriptions[command.topic].described(now, self._session_timeout))
 
     def _subscribed(self, broker: str, command: Subscribed) -> None:
         subscription = self.subscriptions.get(command.topic)

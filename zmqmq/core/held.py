@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from math import inf
 
 from zmqmq.core.commands import HeldLease, Lot
 
@@ -38,6 +39,7 @@ class Held:
         "epoch",
         "headers",
         "keys",
+        "lapses_at",
         "lease",
         "next",
         "offsets",
@@ -53,7 +55,9 @@ class Held:
     def __init__(self, subscription: Holder, lot: Lot, arrived: float, broker: str = "") -> None:
         self.subscription = subscription
         self.broker = broker
-        """Who keeps the lease: it lasts as long as the session with that one."""
+        """Who granted it, or has confirmed it since."""
+        self.lapses_at = inf
+        """When others may be given it: until then somebody must confirm it. inf while nothing speaks against who granted it."""
         self.partition = lot.partition
         self.epoch = lot.epoch
         self.lease = lot.lease

@@ -73,9 +73,17 @@ class Subscription(Holder):
         self._topic_id = 0
         self._epochs: dict[int, int] = {}
         """The highest epoch of each partition that was heard of: what comes from an older leader is void."""
+        self._news_at: float | None = None
+        """When a broker said that there is news which nobody has described since: what was a leader may be none from then on."""
+        self._lapses_at = inf
+        """When the first of what is held lapses."""
+        self._looked_at = -inf
 
-    def down(self, broker: str) -> None:
-        """The session with a broker is over or a new one: the subscription is not known there."""
+    def down(self, broker: str, gives_up_at: float = inf) -> None:
+        """The session with a broker is over or a new one: the subscription is not known there, and what it kept for us it keeps until then at most."""
+        for held in self.held.values():
+            if held.broker == broker:
+                self._doubt(held, gives_up_at)
         self._is_settled = False
         self.joins.pop(broker, None)
         self._disowned = [entry for entry in self._disowned if entry[0] != broker]
@@ -86,13 +94,20 @@ class Subscription(Holder):
         join = self.joins.get(broker)
         return join.queue if join is not None else None
 
-    def described(self) -> Losses:
+    def hinted(self, now: float) -> None:
+        """A broker says that there is news: some of our leaders may lead no more."""
+        self._news_at = now if self._news_at is None else self._news_at
+
+    def described(self, now: float, session_timeout: float) -> Losses:
         """The topic has been described: partitions that others lead now are not consumed from the old leaders any more. Gives what is lost with a topic
-        that was deleted."""
+        that was deleted. What is held waits for the new leader's word, as long as that waits for ours."""
         self._is_settled = False
         losses = self._begin_anew() if self.where.topic_id != self._topic_id else []
         for placement in self.where.placements:
             self._heard_of(placement.partition, placement.epoch)
+        self._doubt_all_that_moved((now if self._news_at is None else self._news_at) + session_timeout)
+        if not self.where.has_news:
+            self._news_at = None
         led = self.where.led()
         for broker, join in self.joins.items():
             mine = led.get(broker, {})
@@ -139,8 +154,6 @@ class Subscription(Holder):
     def _join(self, broker: str, join: Join, missing: dict[int, int], now: float, next_id: Callable[[], int]) -> Subscribe:
         join.id, join.asked_at, join.asked = next_id(), now, missing
         join.presented = [held for held in self.held.values() if held.partition in missing]
-        for held in join.presented:
-            held.broker = broker
         for partition in missing:
             self.routes.pop(partition, None)
         partitions, presented = sorted(missing), [held.presented() for held in join.presented]
@@ -180,7 +193,7 @@ class Subscription(Holder):
         presented = [held for held in join.presented if held.partition in joined]
         join.asked, join.presented = {}, []
         self._disown(broker, command, presented)
-        return self._reconcile(presented, command.leases), presented
+        return self._reconcile(broker, presented, command.leases), presented
 
     def _disown(self, broker: str, command: Subscribed, presented: list[Held]) -> None:
         """What was recalled, returned or given up after it had been presented is kept for nobody: it goes back."""
@@ -230,6 +243,40 @@ class Subscription(Holder):
         self.held[held.key] = held
         return held
 
+    def lapse(self, now: float, lines: Sequence[str]) -> Losses:
+        """What nobody has confirmed in time is lost: whoever leads now has given us up, and the messages to others."""
+        self._looked_at = now
+        if now < self._lapses_at:
+            return []
+        over = [held for held in self.held.values() if held.lapses_at <= now and not self._is_being_asked(held, lines)]
+        losses = [(held, lost) for held in over if (lost := held.end(range(len(held.offsets)), LOST))]
+        for held in over:
+            del self.held[held.key]
+        self._lapses_at = min((held.lapses_at for held in self.held.values()), default=inf)
+        return losses
+
+    def lapses_at(self) -> float:
+        """When to look next; inf if what is due waits for a broker's word."""
+        return self._lapses_at if self._lapses_at > self._looked_at else inf
+
+    def _is_being_asked(self, held: Held, lines: Sequence[str]) -> bool:
+        """Whether who granted it still leads, has taken our session over, and is just slow to say what it keeps."""
+        where, partition = self.where, held.partition
+        if held.broker not in lines or where.leader(partition) != held.broker or where.placements[partition].epoch != held.epoch:
+            return False
+        return where.has_news or (not where.is_doubted(partition) and self.is_joining(held.broker, partition))
+
+    def _doubt_all_that_moved(self, lapses_at: float) -> None:
+        for held in self.held.values():
+            if held.partition < len(self.where.placements):
+                placement = self.where.placements[held.partition]
+                if placement.epoch > held.epoch or (placement.epoch == held.epoch and placement.leader != held.broker):
+                    self._doubt(held, lapses_at)
+
+    def _doubt(self, held: Held, lapses_at: float) -> None:
+        held.lapses_at = min(held.lapses_at, lapses_at)
+        self._lapses_at = min(self._lapses_at, lapses_at)
+
     def is_joining(self, broker: str, partition: int) -> bool:
         """Whether the broker is about to say what is held of the partition."""
         join = self.joins.get(broker)
@@ -244,7 +291,7 @@ class Subscription(Holder):
             if self.routes.get(number, ("", 0))[0] == broker:
                 del self.routes[number]
 
-    def _reconcile(self, presented: list[Held], leases: list[KeptLease]) -> Losses:
+    def _reconcile(self, broker: str, presented: list[Held], leases: list[KeptLease]) -> Losses:
         kept = {(lease.partition, lease.old_epoch, lease.old_lease): lease for lease in leases}
         losses: Losses = []
         survivors: dict[LeaseKey, Held] = {}
@@ -258,6 +305,7 @@ class Subscription(Holder):
             if lost:
                 losses.append((held, lost))
             if held.open:
+                held.broker, held.lapses_at = broker, inf
                 survivors[held.key] = held
         self.held.update(survivors)
         return losses
