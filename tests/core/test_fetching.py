@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.fakes.memory_storage import MemoryDisk, MemoryStorage
 from zmqmq.core import writes as w
 from zmqmq.core.feeding import Allowance, Feeder, Peer, Tail
-from zmqmq.core.fetching import SNAPSHOT_TIMEOUT, Fetcher
+from zmqmq.core.fetching import SNAPSHOT_PAUSE, SNAPSHOT_TIMEOUT, Fetcher
 from zmqmq.core.leader import Leader
 from zmqmq.core.model import GroupLimits, TopicRecord, TopicSettings
 from zmqmq.core.partition import Partition
@@ -158,6 +158,19 @@ def test_a_snapshot_that_does_not_come_is_asked_for_again() -> None:
     assert fetcher.deadline() == 0.1 + SNAPSHOT_TIMEOUT
     again = fetcher.ask(0.1 + SNAPSHOT_TIMEOUT, 3, 3)
     assert again is not None and again.first and not fetcher.is_snapshot(2, (1, 0))
+
+
+def test_a_snapshot_that_is_of_no_use_is_asked_for_again_after_a_pause() -> None:
+    fetcher = following(0)
+    assert fetcher.ask_snapshot(0.1, 3, 2, (1, 0), 2) is not None
+    assert fetcher.is_snapshot(2, (1, 0))
+    fetcher.ask_snapshot_again(0.2, (1, 0))
+    meanwhile = fetcher.ask(0.2, 3, 3)
+    assert meanwhile is not None and not meanwhile.first, "other partitions need not wait"
+    assert fetcher.deadline() == 0.2 + SNAPSHOT_PAUSE
+    again = fetcher.ask(0.2 + SNAPSHOT_PAUSE, 3, 4)
+    assert again is not None and again.first, "the leader says again what it has said"
+    assert fetcher.ask_snapshot(0.5, 3, 5, (1, 0), 2) is not None
 
 
 def test_only_partitions_that_have_moved_are_named() -> None:

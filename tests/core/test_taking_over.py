@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from tests.core.acts import Consumer, Producer, done
 from tests.core.cluster_world import ClusterWorld, Machine
 from tests.core.test_full_disk_of_a_leader import CATCH_UP, led, records
@@ -26,14 +28,14 @@ def left_behind() -> tuple[ClusterWorld, Machine, Machine, Producer]:
     return cluster, leader, behind, producer
 
 
-def hold_snapshots(leader: Machine) -> list[tuple[bytes, Command]]:
+def hold_snapshots(leader: Machine) -> list[Snapshot]:
     """From now on the snapshots that it gives get no further than into this list."""
-    held: list[tuple[bytes, Command]] = []
+    held: list[Snapshot] = []
     answer = leader._answer
 
     def hold(answers: Iterable[tuple[bytes, Command]]) -> None:
         mine = list(answers)
-        held.extend(sent for sent in mine if isinstance(sent[1], Snapshot))
+        held.extend(command for _, command in mine if isinstance(command, Snapshot))
         answer(sent for sent in mine if not isinstance(sent[1], Snapshot))
 
     leader._answer = hold  # type: ignore[method-assign]
@@ -58,6 +60,19 @@ def test_a_snapshot_of_a_topic_that_was_deleted_meanwhile_finds_nobody() -> None
     (late,) = held
     done(leader, leader.connect("operator"), DeleteTopic(leader.next_id(), "t"))
     cluster.pass_time(1.0)
-    behind.answers.append((leader.name, late[1]))
+    behind.answers.append((leader.name, late))
     behind.one_turn(())
     assert not behind.disk.logs
+
+
+def test_a_snapshot_from_before_the_deletion_was_on_disk_is_followed_by_another_one() -> None:
+    cluster, leader, behind, _ = left_behind()
+    held = hold_snapshots(leader)
+    behind.start()
+    cluster.pass_time(1.0)
+    del leader._answer  # type: ignore[method-assign]
+    behind.answers.append((leader.name, msgspec.structs.replace(held[0], start=0, trimmed=0)))
+    behind.one_turn(())
+    cluster.pass_time(CATCH_UP)
+    assert records(behind) == records(leader)
+    assert len(cluster.report("t").places[0].in_sync) == 3

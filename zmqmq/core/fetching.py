@@ -16,6 +16,8 @@ ANSWER_TIMEOUT = 1.0
 """Seconds beyond the wait that was asked for, after which a fetch counts as lost."""
 SNAPSHOT_TIMEOUT = 10.0
 """Seconds after which a question for a snapshot counts as lost."""
+SNAPSHOT_PAUSE = 0.2
+"""Seconds until a snapshot is asked for again when the one that came is of no use."""
 
 
 class Fetcher:
@@ -40,6 +42,7 @@ class Fetcher:
         self._moved: dict[Key, None] = {}
         """Partitions about which there may be something to tell."""
         self._snapshot: tuple[int, Key, float] | None = None
+        """The question for a snapshot that is out: its number, and when it counts as lost."""
         self._waits = False
         """A snapshot is needed besides; the leader has said so, and says nothing more until it is asked anew."""
         self.missed = False
@@ -136,7 +139,7 @@ class Fetcher:
         if self._snapshot is not None and now < self._snapshot_until():
             self._waits = True
             return None
-        self._snapshot = (number, key, now)
+        self._snapshot = (number, key, now + SNAPSHOT_TIMEOUT)
         return AskSnapshot(number, self._cluster_id, self._broker, be, *key, epoch)
 
     def is_snapshot(self, number: int, key: Key) -> bool:
@@ -146,8 +149,12 @@ class Fetcher:
         self._snapshot_over()
         return True
 
+    def ask_snapshot_again(self, now: float, key: Key) -> None:
+        """What came is from before the leader's deletion was on its disk. The leader is to say again what it has said, a moment later."""
+        self._snapshot = (0, key, now + SNAPSHOT_PAUSE)
+
     def _snapshot_until(self) -> float:
-        return self._snapshot[2] + SNAPSHOT_TIMEOUT if self._snapshot is not None else float("inf")
+        return self._snapshot[2] if self._snapshot is not None else float("inf")
 
     def _snapshot_over(self) -> None:
         """It is the turn of the others: the leader is to say again what it has said."""

@@ -137,9 +137,13 @@ class Replication:
         if me is None or fetcher is None or answer.be != me.be or not fetcher.is_snapshot(answer.id, key):
             return
         replica = fetcher.replicas.get(key)
-        if replica is not None and replica.role is Role.FOLLOWER and replica.epoch == answer.epoch and is_wanted(replica, answer):
-            self.roles.install(replica, answer)
-            self.context.note("snapshot taken over", topic=replica.topic.name, partition=replica.key[1], start=answer.start)
+        if replica is None or replica.role is not Role.FOLLOWER or replica.epoch != answer.epoch:
+            return
+        if not is_wanted(replica, answer):
+            fetcher.ask_snapshot_again(self.context.now, key)
+            return
+        self.roles.install(replica, answer)
+        self.context.note("snapshot taken over", topic=replica.topic.name, partition=replica.key[1], start=answer.start)
 
     def connected(self, broker: str) -> None:
         """The connection to a broker is new, or gone: what was asked over the old one gets no answer."""
