@@ -22,7 +22,8 @@ def old(tmp_path: Path) -> Path:
     store.close()
     connection = sqlite3.connect(tmp_path / DATABASE)
     with connection:
-        connection.execute("ALTER TABLE partitions DROP COLUMN promised")
+        for later in ("promised", "missing"):
+            connection.execute(f"ALTER TABLE partitions DROP COLUMN {later}")
         connection.execute("UPDATE log_temp_1_0 SET crc = 0 WHERE kind = 2")
         connection.execute("PRAGMA user_version=1")
     connection.close()

@@ -253,6 +253,14 @@ def test_what_was_deleted_is_known_before_a_head_says_so_and_comes_with_a_snapsh
     assert [(state.start, state.trimmed) for state in (store.reader.log(LOG), store.reader.log(2))] == [(0, 6), (1, 6)]
 
 
+def test_what_is_missing_in_a_copy_is_told_and_nothing_of_the_rest_is_deleted(shelf: Stores, store: Any) -> None:
+    store.commit([messages(0, [b"x"] * 8), w.TrimLog(LOG, 2), w.PutMissing(LOG, 6), w.PutMissing(LOG, 5)])
+    store = shelf.reopen(store)
+    assert store.reader.log(LOG).trimmed == 6 and offsets(store.reader.read(LOG, 0, 10, ALL)) == [2, 3, 4, 5, 6, 7]
+    store.commit([dead(4), w.TrimLog(LOG, 6)])
+    assert store.reader.log(LOG).trimmed == 6 and offsets(store.reader.read(LOG, 0, 10, ALL)) == [4, 6, 7]
+
+
 def test_rows_of_dead_letters_are_listed_by_group_replayed_ones_too(store: Any) -> None:
     store.commit([messages(0, [b"a"] * 4), dead(3, 1, group="h"), dead(2), w.ReviveDead(LOG, "h", [3])])
     assert list(store.reader.dead_rows(LOG)) == [

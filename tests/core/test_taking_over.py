@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from random import Random
 
 import msgspec
 
 from tests.core.acts import Consumer, Producer, done
 from tests.core.cluster_world import ClusterWorld, Machine
+from tests.core.small_cluster import a_member, a_place, a_topic
 from tests.core.test_full_disk_of_a_leader import CATCH_UP, led, records
+from tests.fakes.memory_storage import MemoryDisk, MemoryStorage
+from zmqmq.core import operations as op
 from zmqmq.core.admin_commands import DeleteTopic
+from zmqmq.core.checksum import checksums
 from zmqmq.core.commands import Command
-from zmqmq.core.peer_commands import Snapshot
+from zmqmq.core.follower import take
+from zmqmq.core.model import GroupLimits, Kind
+from zmqmq.core.partition import Partition
+from zmqmq.core.peer_commands import Block, FetchedPart, Snapshot
+from zmqmq.core.replica import Replica
+from zmqmq.core.writes import CreateLog, PutSnapshot, PutTopic
 
 
 def left_behind() -> tuple[ClusterWorld, Machine, Machine, Producer]:
@@ -76,3 +86,53 @@ def test_a_snapshot_from_before_the_deletion_was_on_disk_is_followed_by_another_
     cluster.pass_time(CATCH_UP)
     assert records(behind) == records(leader)
     assert len(cluster.report("t").places[0].in_sync) == 3
+
+
+class Copy:
+    """What takes over tables as of offset 95, from a leader that had deleted what is below 50. Offset 60 is not settled yet."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStorage.open(MemoryDisk())
+        groups = [("g", 60, "[[61, 95]]", "{}", "[]", 1, 0)]
+        self.store.commit([PutTopic(a_topic()), CreateLog(1, 7, "t", 0), PutSnapshot(1, 50, 95, 45, 90, 0, [(1, 0)], [], groups, [], [], 50)])
+        state = self.store.log(1)._replace(end=0)
+        self.replica = Replica(Partition(a_topic(), 0, state, GroupLimits(), Random(0).random, 0), 0)
+        self.replica.learn(a_place("abc"), 3, a_member("c"), 0.0, 4.0)
+        self.replica.installing, self.replica.install_applied, self.replica.install_end = True, 95, 95
+
+    def take(self, offset: int, start: int, *blocks: Block) -> None:
+        """The leader, which has deleted what is below `start` by now, sends these; they are written."""
+        after = blocks[-1].first + len(blocks[-1].values)
+        take(self.replica, FetchedPart(7, 0, 1, offset, "data", after, start, list(blocks), next=after))
+        self.store.commit(self.replica.partition.take_writes())
+        self.replica.partition.stored()
+
+    def absorb(self) -> None:
+        """All that is here is applied, after a restart."""
+        partition = Partition(a_topic(), 0, self.store.log(1), GroupLimits(), Random(0).random, self.store.log(1).end)
+        partition.absorb(self.store.blocks(1, 95, partition.log.end, 1 << 20))
+        partition.snapshot()
+        self.store.commit(partition.take_writes())
+
+    def kept(self) -> list[int]:
+        return [row.offset for row in self.store.read(1, 0, 100, 1 << 20)]
+
+
+def messages(start: int, stop: int) -> Block:
+    values = [b"m%d" % offset for offset in range(start, stop)]
+    return Block(Kind.MESSAGE, start, 1, 1.0, 0, 0, values, checksums(values, None, None), None, None)
+
+
+def operation(offset: int, what: op.Operation) -> Block:
+    return Block(Kind.OPERATION, offset, 1, 2.0, 0, 0, [op.encode(what)], [0], None, None)
+
+
+def test_a_message_that_dies_at_the_leader_meanwhile_is_a_dead_letter_of_the_copy_too() -> None:
+    copy = Copy()
+    copy.take(0, 50, messages(50, 70))
+    died, trimmed = operation(96, op.Died("g", [60], "bad", "c", [1])), operation(97, op.Trimmed(95, 44, 88, {}))
+    copy.take(70, 95, messages(95, 96), died, trimmed)
+    assert copy.store.log(1).trimmed == 95, "what lies between is not here: nobody may take this copy for whole"
+    copy.absorb()
+    assert [letter.row.value for letter in copy.store.dead(1, "g", -1, 10)] == [b"m60"]
+    assert copy.kept() == [60, 95], "and what nobody needs went"

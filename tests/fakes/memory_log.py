@@ -52,6 +52,7 @@ class MemoryLog:
     head: w.PutHead
     promised: int = 0
     trimmed: int = 0
+    missing: int = 0
     offsets: list[int] = field(default_factory=list)
     records: dict[int, MemoryRecord] = field(default_factory=dict)
     delayed: dict[int, float] = field(default_factory=dict)
@@ -161,10 +162,11 @@ class MemoryLog:
 
     def state(self) -> w.LogState:
         head = self.head
+        gone = max(self.trimmed, self.missing)
         return w.LogState(
             head.log_id, self.created.topic_id, self.created.partition, head.epoch, head.start, self.end, head.applied, head.messages, head.size, head.delayed,
             sorted(self.epochs.items()), [self.producers[producer] for producer in sorted(self.producers)],
-            [self.groups[group] for group in sorted(self.groups)], [self.members[member] for member in sorted(self.members)], self.promised, self.trimmed,
+            [self.groups[group] for group in sorted(self.groups)], [self.members[member] for member in sorted(self.members)], self.promised, gone,
         )  # fmt: skip
 
     def dead_rows(self) -> list[tuple[str, int, int, str, str, float, int]]:

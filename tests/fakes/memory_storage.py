@@ -239,6 +239,10 @@ class MemoryStorage:
     def _PutSnapshot(self, write: w.PutSnapshot) -> None:
         self.disk.logs[write.log_id].install(write)
 
+    def _PutMissing(self, write: w.PutMissing) -> None:
+        log = self.disk.logs[write.log_id]
+        log.missing = max(log.missing, write.below)
+
     def _PutSession(self, write: w.PutSession) -> None:
         self.disk.session = write.session
         self.identity = self.identity._replace(session=write.session)

@@ -153,6 +153,9 @@ class Shelf:
             copy = self.logs[write.log_id]
             copy.start = max(write.start, write.trimmed)
             copy.end = max(copy.end, copy.start)
+        elif isinstance(write, w.PutMissing):
+            copy = self.logs[write.log_id]
+            copy.start = max(copy.start, write.below)
         elif isinstance(write, w.DropTopic):
             self.topics.pop(write.topic_id, None)
             for number in [number for number, copy in self.logs.items() if copy.key[0] == write.topic_id]:

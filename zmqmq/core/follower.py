@@ -13,7 +13,7 @@ from zlib import crc32
 from zmqmq.core.model import Kind
 from zmqmq.core.peer_commands import Block, FetchedPart, FetchPart
 from zmqmq.core.replica import Replica, Role
-from zmqmq.core.writes import AppendDelayed, AppendMessages, AppendOperation, PutEpoch, TrimLog, Write
+from zmqmq.core.writes import AppendDelayed, AppendMessages, AppendOperation, PutEpoch, PutMissing, Write
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ def take(replica: Replica, part: FetchedPart) -> None:
     log = replica.partition.log
     if replica.installing and part.start > log.trimmed:  # what is gone there is not among the records: no other replica may take this copy for whole
         log.trimmed = part.start
-        replica.write(TrimLog(log.log_id, part.start))
+        replica.write(PutMissing(log.log_id, part.start))
     for block in part.blocks:
         if block.first < log.end or block.epoch < log.epoch_at(log.end - 1):
             replica.fail(f"the leader of epoch {part.epoch} sent offset {block.first} of epoch {block.epoch}, but the log ends at {log.end}")
@@ -83,4 +83,3 @@ def block_of(write: Write) -> Block | None:
 
 def _listed(column: Sequence[T] | None) -> list[T] | None:
     return column if column is None or isinstance(column, list) else list(column)
-

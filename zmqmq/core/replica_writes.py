@@ -46,6 +46,14 @@ class PutSnapshot(NamedTuple):
     """As in `LogState`, if it is beyond `start`."""
 
 
+class PutMissing(NamedTuple):
+    """Of a copy that is being taken over: records below `below` were gone where it comes from. What is here of them stays until the log itself says TrimLog:
+    only then the tables know which of them are dead letters by now."""
+
+    log_id: int
+    below: int
+
+
 class PutSession(NamedTuple):
     """The coordination session of this life, by which the next one knows what it may remove."""
 

@@ -14,6 +14,7 @@ from zmqmq.core.model import Row, TopicRecord
 from zmqmq.core.peer_commands import Block
 from zmqmq.core.replica_writes import DropLog as DropLog
 from zmqmq.core.replica_writes import PutClusterId as PutClusterId
+from zmqmq.core.replica_writes import PutMissing as PutMissing
 from zmqmq.core.replica_writes import PutPromise as PutPromise
 from zmqmq.core.replica_writes import PutSession as PutSession
 from zmqmq.core.replica_writes import PutSnapshot as PutSnapshot
@@ -217,6 +218,7 @@ Write = (
     | DropLog
     | PutPromise
     | PutSnapshot
+    | PutMissing
     | PutSession
     | RenewStorageId
     | PutClusterId
@@ -246,7 +248,7 @@ class LogState(NamedTuple):
     promised: int = 0
     """The highest epoch ever heard of."""
     trimmed: int = 0
-    """Records below it were deleted but for those that something needs, which the head may not know yet: `start` is as of `applied`."""
+    """Below it records are gone but for those that something needs, which the head may not know yet: `start` is as of `applied`."""
 
 
 class Record(NamedTuple):

@@ -77,7 +77,7 @@ class SqliteReader:
         producers = by_log("producers", "producer, last_sequence, windows, time", "producer")
         groups = by_log("groups", "group_name, floor, settled, failures, revived, lag, dead", "group_name")
         members = by_log("members", "group_name, member, session_timeout", "group_name, member")
-        head = "log_id, topic_id, partition, epoch, start, next_offset, applied, messages, size, delayed, promised, trimmed"
+        head = "log_id, topic_id, partition, epoch, start, next_offset, applied, messages, size, delayed, promised, max(trimmed, missing)"
         return [
             LogState(
                 log_id, topic_id, partition, epoch, start, max(end, self._end(log_id)), applied, messages, size, delayed, epochs[log_id], producers[log_id],

@@ -33,6 +33,11 @@ def put_promise(connection: sqlite3.Connection, write: w.PutPromise) -> None:
     connection.execute("UPDATE partitions SET promised = max(promised, ?) WHERE log_id = ?", (write.epoch, write.log_id))
 
 
+def put_missing(connection: sqlite3.Connection, write: w.PutMissing) -> None:
+    """Nothing is deleted, and a later trim still passes over these offsets."""
+    connection.execute("UPDATE partitions SET missing = max(missing, ?) WHERE log_id = ?", (write.below, write.log_id))
+
+
 def put_snapshot(connection: sqlite3.Connection, write: w.PutSnapshot) -> None:
     """Fills the tables of an empty log. Its end stays 0: the records are still to come, those below `trimmed` that something needs included."""
     log_id = write.log_id

@@ -67,7 +67,12 @@ def _replicate(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE partitions ADD COLUMN promised INTEGER NOT NULL DEFAULT 0")
 
 
-MIGRATIONS: tuple[Migration, ...] = (_create, _replicate)
+def _take_over(connection: sqlite3.Connection) -> None:
+    """Of a copy that was taken over: below which offset records may be missing although nothing was deleted here."""
+    connection.execute("ALTER TABLE partitions ADD COLUMN missing INTEGER NOT NULL DEFAULT 0")
+
+
+MIGRATIONS: tuple[Migration, ...] = (_create, _replicate, _take_over)
 VERSION = len(MIGRATIONS)
 """The schema version that this code writes."""
 

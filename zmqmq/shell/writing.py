@@ -21,7 +21,7 @@ import msgspec
 from zmqmq.core import writes as w
 from zmqmq.core.model import Kind
 from zmqmq.shell.log_tables import create_log, create_view, drop_view, quoted, table_name
-from zmqmq.shell.replica_tables import drop_tables, put_promise, put_snapshot, truncate
+from zmqmq.shell.replica_tables import drop_tables, put_missing, put_promise, put_snapshot, truncate
 from zmqmq.shell.trash import discard, set_aside
 
 _NEEDED = (
@@ -203,6 +203,9 @@ class Writer:
     def put_snapshot(self, write: w.PutSnapshot) -> None:
         put_snapshot(self._connection, write)
 
+    def put_missing(self, write: w.PutMissing) -> None:
+        put_missing(self._connection, write)
+
     # --- The store itself ----------------------------------------------------------------------------------------
 
     def put_session(self, write: w.PutSession) -> None:
@@ -280,6 +283,7 @@ _CARRY_OUT: dict[type, Callable[[Writer, Any], None]] = {
     w.DropLog: Writer.drop_log,
     w.PutPromise: Writer.put_promise,
     w.PutSnapshot: Writer.put_snapshot,
+    w.PutMissing: Writer.put_missing,
     w.PutSession: Writer.put_session,
     w.RenewStorageId: Writer.renew_storage_id,
     w.PutClusterId: Writer.put_cluster_id,
