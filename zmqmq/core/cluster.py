@@ -24,6 +24,7 @@ from zmqmq.core.housekeeping import Housekeeping
 from zmqmq.core.layout import BrokerInfo
 from zmqmq.core.mirror import Mirror
 from zmqmq.core.moving_in import MovingIn
+from zmqmq.core.obituaries import Obituaries
 from zmqmq.core.partition import Partition
 from zmqmq.core.peer_commands import AskSnapshot, Fetch, Fetched, Snapshot
 from zmqmq.core.places import Member
@@ -82,6 +83,7 @@ class Cluster:
         self.desk = ClusterDesk(self, membership.default_replicas)
         self.moving_in = MovingIn(self)
         self.damages = Damages(context, self.roles, self.agreements, lambda: self.view, self.me)
+        self.obituaries = Obituaries()
         self.retiring = False
         self.when_written: list[Callable[[], None]] = []
         """Called once this turn is on disk, whether this broker may speak or not."""
@@ -207,9 +209,13 @@ class Cluster:
         """Nobody listens where another broker should: its process is dead, and its registration need not wait for a timeout."""
         self.replication.connected(broker)
         info = self.view.brokers.get(broker)
-        if info is not None and info.endpoint == endpoint and self.me() is not None:
+        if info is None or info.endpoint != endpoint or self.me() is None:
+            return
+        if self.obituaries.is_believed(info):
             self.context.note("obituary", broker=broker, endpoint=endpoint)
             self.registrar.bury(info, self.view)
+        elif self.obituaries.find_wrong(info):
+            self.context.note("wrong obituary", broker=broker, endpoint=endpoint, effect="it lives: that its address refuses here proves nothing any more")
 
     def take_silent(self) -> list[str]:
         """Brokers to which the connection should be made anew."""
