@@ -15,7 +15,7 @@ from zmqmq.core.cluster_view import ClusterView
 from zmqmq.core.context import Context
 from zmqmq.core.layout import broker_path, decode, encode, epoch_path, place_path
 from zmqmq.core.mirror import Mirror
-from zmqmq.core.places import Member, Place, hand_over, leave, release, without
+from zmqmq.core.places import Member, Place, elect, hand_over, leave, release, without
 from zmqmq.core.replica import Key, Replica, Role
 from zmqmq.core.tree import Answer, Change, Changed, Check, Missing, Node, Outlet, Put, Read, Refusal, Step, Sync
 
@@ -185,8 +185,14 @@ class Agreements:
             place = without(place, self.context.settings.broker_id, replica.needed)
         self._write(replica, place, [Check(epoch_path(successor.broker), successor.be), Check(broker_path(successor.broker))])
 
+    def give_up(self, replica: Replica, me: Member, view: ClusterView) -> None:
+        """A broker whose replica has failed was named leader: it leaves the in-sync set and leads no more, if anybody else can be elected then."""
+        place = without(release(replica.place), me.broker, replica.needed)
+        if not self._is_out(replica) and elect(place, view.lives, replica.needed).leader:
+            self._write(replica, place, [Check(epoch_path(me.broker), me.be)])
+
     def leave(self, replica: Replica, me: Member) -> None:
-        """A follower with damaged records leaves the in-sync set."""
+        """A follower whose records are damaged or contradict what is committed leaves the in-sync set."""
         if not self._is_out(replica):
             self._write(replica, leave(replica.place, me.broker, replica.needed), [Check(epoch_path(me.broker), me.be)])
 

@@ -8,6 +8,9 @@ A damaged record is never delivered, applied or passed on; it is had again from 
 rely on it. That is so as soon as the partition is in an epoch in which this replica has fetched nothing and the record of the partition does not
 name it: only a replica that has reported in an epoch can be taken in, and from the discovery on this one reports nothing.
 
+A replica that has failed (its log contradicts what is committed, or an operation in it cannot be read) leaves in the same way, if anybody else has
+everything, and keeps what it has: it would be waited for, or elected, and do nothing. If it is all that there is, it stays where it is named.
+
 A damaged copy counts as a lost disk: with it gone fewer replicas than needed may be in sync until it is fetched, and it is not eligible meanwhile,
 since what it holds will go. Without another replica in sync nothing is dropped: what can be read is served, and what cannot becomes a dead letter,
 as on a broker that stands alone.
@@ -37,15 +40,14 @@ NOTE_INTERVAL = 60.0
 class Damages:
     """Replicas of this broker that have damaged records."""
 
-    def __init__(
-        self, context: Context, roles: Roles, agreements: Agreements, view: Callable[[], ClusterView], me: Callable[[], Member | None]
-    ) -> None:
+    def __init__(self, context: Context, roles: Roles, agreements: Agreements, view: Callable[[], ClusterView], me: Callable[[], Member | None]) -> None:
         self.context = context
         self.roles = roles
         self.agreements = agreements
         self._view = view
         self._me = me
         self._spoiled: dict[Key, None] = {}
+        """Failed ones too."""
         self._noted: dict[Key, float] = {}
         self._renewed: dict[Key, float] = {}
         self._next = inf
@@ -89,14 +91,18 @@ class Damages:
 
     def step(self) -> None:
         """Does what can be done now."""
+        if self.roles.failed:
+            self._spoiled.update(self.roles.failed)
+            self.roles.failed.clear()
+            self._next = self.context.now
         if not self._spoiled or self.context.now < self._next:
             return
         self._next = self.context.now + RETRY_INTERVAL
         for key in list(self._spoiled):
             replica = self.roles.get(key)
-            if replica is not None and replica.spoiled:
+            if replica is not None and (replica.spoiled or replica.damage):
                 self._step(replica)
-            if replica is None or not replica.spoiled:
+            if replica is None or not self._is_pending(replica):
                 del self._spoiled[key]
         if not self._spoiled:
             self._next = inf
@@ -108,17 +114,29 @@ class Damages:
 
     def deadline(self) -> float:
         """When there may be something to do."""
-        return self._next
+        return self.context.now if self.roles.failed else self._next
+
+    def _is_pending(self, replica: Replica) -> bool:
+        return replica.is_listed(*self._own_name) if replica.damage else replica.spoiled != ""
 
     def _step(self, replica: Replica) -> None:
         me = self._me()
         if me is None or replica.version < 0:
             return
-        if replica.leads:
+        if replica.damage:
+            self._withdraw(replica, me)
+        elif replica.leads:
             self._resign(replica)
         elif replica.is_unlisted(me.broker):
             self._renew(replica)
         elif replica.place.leader not in ("", me.broker):
+            self.agreements.leave(replica, me)
+
+    def _withdraw(self, replica: Replica, me: Member) -> None:
+        """Nobody is to rely on a replica that takes part in nothing."""
+        if replica.place.leader == me.broker:
+            self.agreements.give_up(replica, me, self._view())
+        elif replica.place.leader and replica.is_listed(me.broker):
             self.agreements.leave(replica, me)
 
     def _resign(self, replica: Replica) -> None:

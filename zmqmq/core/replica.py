@@ -108,10 +108,13 @@ class Replica:
         """Takes what the cluster has agreed; True if the role, the leader or the epoch has changed. `me` is this broker's registration, if it has one."""
         if me is None:
             return self.step_down()
-        if version <= self.version or place.epoch < self.promised or self.damage:
+        if version <= self.version or place.epoch < self.promised:
             return False
         self.version, self.place = version, place
         self.partition.replicas = counted(place)
+        if self.damage:
+            self.epoch = place.epoch  # no role, but it has to be known whether anybody relies on this replica
+            return False
         changed = place.epoch > self.epoch
         if changed:
             self._begin(place, me, now, max_lag)
@@ -157,7 +160,8 @@ class Replica:
     def fail(self, reason: str) -> None:
         """This replica cannot be trusted any more (its log contradicts what is committed): it says nothing from now on."""
         self.damage = reason
-        self.step_down()
+        self.role = Role.NONE
+        self.leader = None
 
     def spoil(self, reason: str) -> None:
         """Some records here are damaged: from now on this replica fetches nothing, so that nobody counts on what it reports."""
@@ -165,8 +169,11 @@ class Replica:
 
     def is_unlisted(self, broker: str) -> bool:
         """Whether nobody relies on what is here, nor can before it reports again. `broker` is this one."""
-        names = {member.broker for member in [*self.place.isr, *self.place.elr]}
-        return self.role is Role.FOLLOWER and self.place.epoch > self._spoiled_in and broker not in names
+        return self.role is Role.FOLLOWER and self.place.epoch > self._spoiled_in and not self.is_listed(broker)
+
+    def is_listed(self, broker: str) -> bool:
+        """Whether anybody may rely on what is here: it is named as leader, as in sync or as eligible. `broker` is this one."""
+        return broker in {self.place.leader, *(member.broker for member in [*self.place.isr, *self.place.elr])}
 
     # --- the log ---------------------------------------------------------------------------------------------------
 

@@ -127,7 +127,7 @@ class Replication:
             self.context.latest = max(self.context.latest, block.time)
         take(replica, part)
         if replica.damage:
-            self.context.note("replica failed", topic=replica.topic.name, partition=replica.key[1], error=replica.damage)
+            self.roles.fail(replica, replica.damage)
         self.roles.touch(replica)
 
     def snapshot(self, leader: str, answer: Snapshot) -> None:

@@ -37,6 +37,8 @@ class Roles:
         """Partitions whose role, leader or epoch has changed; whoever connects brokers takes them away."""
         self.copies: dict[Partition, None] = {}
         """Partitions not open for clients that have something to write or to look at; the node takes them away."""
+        self.failed: dict[Key, None] = {}
+        """Failed replicas whose record is new; whoever sees to it that nobody relies on them takes them away."""
         self._me = me
         self._replicas: dict[Key, Replica] = {}
         self._by_log: dict[int, Replica] = {}
@@ -134,6 +136,8 @@ class Roles:
             context.note("role", topic=replica.topic.name, partition=replica.key[1], role=role, epoch=place.epoch, leader=place.leader)
         elif replica.leads:
             self.touch(replica)  # another in-sync set: more may be committed
+        elif replica.damage:
+            self.failed[replica.key] = None
 
     def step_down(self) -> None:
         """The registration is gone: no role is left."""
@@ -255,11 +259,16 @@ class Roles:
         try:
             replica.partition.replay([record])
         except msgspec.DecodeError:
-            self.context.note("replica failed", topic=replica.topic.name, partition=replica.key[1], error=reason)
-            replica.fail(reason)
+            self.fail(replica, reason)
             return False
         replica.absorbed = record.offset + 1
         return True
+
+    def fail(self, replica: Replica, reason: str) -> None:
+        """The replica takes part in nothing any more: it neither fetches nor leads."""
+        replica.fail(reason)
+        self.changed[replica.key] = self.failed[replica.key] = None
+        self.context.note("replica failed", topic=replica.topic.name, partition=replica.key[1], error=reason)
 
     def snapshot(self, replica: Replica) -> None:
         """Writes a follower's state down, as of what it has applied."""
