@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.acts import Consumer, Producer, queue_of
+from tests.core.acts import Consumer, Producer, done, queue_of, refused
 from tests.core.cluster_world import ClusterWorld, Machine
 from tests.core.test_full_disk_of_a_leader import led
-from zmqmq.core.admin_commands import CreateTopic
+from zmqmq.core.admin_commands import CreateTopic, DeleteTopic
 from zmqmq.core.commands import HeldLease, Subscribe, Subscribed
 from zmqmq.core.replica import Replica
 
@@ -199,6 +199,19 @@ def test_a_resumed_leader_goes_on_without_members_that_do_not_report() -> None:
     assert other.values() == []
     cluster.pass_time(3.0)
     assert other.values() == [b"x"]
+
+
+def test_a_topic_deleted_during_a_hand_over_that_fails_stays_deleted() -> None:
+    cluster, leader = led()
+    replica = releasing(leader)
+    epoch = replica.epoch
+    admin = leader.connect("admin", timeout=300.0)
+    done(leader, admin, DeleteTopic(leader.next_id(), "t"))
+    cluster.pass_time(1.0)
+    leader.cluster.agreements._failed(replica, epoch)
+    cluster.pass_time(5.0)
+    assert not leader.node.catalogue.names() and not leader.cluster.agreements.releasing
+    assert "no topic" in refused(leader, admin, leader.subscribe(admin)).message
 
 
 def reconnect(leader: Machine, others: list[Machine]) -> None:

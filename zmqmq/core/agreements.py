@@ -129,6 +129,11 @@ class Agreements:
         self._sent.clear()
         self._releasing.clear()
 
+    def drop(self, key: Key) -> None:
+        """The partition is here no more."""
+        for table in (self._releasing, self._sent, self._alone, self._patience, self._unknown):
+            table.pop(key, None)
+
     def _agreed(self, key: Key, place: Place, version: int) -> None:
         self.mirror.learn(key, place, version)
         self.learned(key, place, version)

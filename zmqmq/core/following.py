@@ -122,7 +122,7 @@ class Following:
     def _topic_deleted(self, topic_id: int) -> None:
         """The topic is gone for good: so are its data."""
         for replica in [replica for replica in self._cluster.roles if replica.key[0] == topic_id]:
-            self._cluster.roles.drop(replica.key)
+            self._drop(replica)
         known = next((topic for topic in self._cluster.catalogue if topic.record.topic_id == topic_id), None)
         if known is not None:
             self._cluster.drop_topic(known.record.name)
@@ -177,7 +177,13 @@ class Following:
             if me is None or not self._cluster.view.is_fresh or replica.version < 0 or me.broker in names:
                 self._unwanted.pop(replica.key, None)
             elif self._cluster.context.now - self._unwanted.setdefault(replica.key, self._cluster.context.now) >= DELETE_AFTER:
-                self._cluster.roles.drop(replica.key)
+                self._drop(replica)
+
+    def _drop(self, replica: Replica) -> None:
+        """The replica goes, and what was known of it."""
+        self._unwanted.pop(replica.key, None)
+        self._cluster.agreements.drop(replica.key)
+        self._cluster.roles.drop(replica.key)
 
 
 def _is_in_order(replica: Replica, lately: set[str]) -> bool:

@@ -110,7 +110,7 @@ class Roles:
                 self.touch(replica)
 
     def drop(self, key: Key) -> None:
-        """This broker holds the partition no more: its records go."""
+        """This broker holds the partition no more: its records go, and with them its role, whatever is still heard of what it has asked."""
         replica = self._replicas.pop(key, None)
         if replica is not None:
             self._by_log.pop(replica.log_id, None)
