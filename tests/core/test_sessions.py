@@ -6,7 +6,7 @@ import pytest
 
 from tests.core.acts import Consumer, Producer, partition_of, queue_of
 from tests.core.world import World
-from zmqmq.core.commands import Goodbye, Hello, Pull, Subscribed
+from zmqmq.core.commands import Farewell, Goodbye, Hello, Pull, Subscribed
 from zmqmq.core.names import NAME_LENGTH_MAX
 from zmqmq.core.sessions import Session, SessionTable
 from zmqmq.errors import InvalidName, Overloaded
@@ -128,6 +128,41 @@ def test_who_comes_back_while_its_goodbye_is_not_committed_has_a_session_that_st
     session = world.node.context.sessions.at(again)
     assert session is not None and not session.leaving and session.epoch == 9
     assert queue_of(world).is_member("c")
+    assert [value for lot in world.pull(again) for value in lot.values] == [b"x"]
+
+
+def returned(subscribes: bool) -> tuple[World, bytes]:
+    """Somebody who left before it had joined, and is back before that join is committed."""
+    world = World()
+    producer, _ = Producer(world), Consumer(world, "keeper")
+    producer.send(b"x")
+    partition = partition_of(world)
+    end = partition.log.committed
+    first = world.connect("c")
+    partition.log.agree = lambda durable: end
+    world.turn((first, world.subscribe(first)))
+    world.turn((first, Goodbye(world.next_id())))
+    assert [type(answer) for answer in world.take(first)] == [Farewell]
+    second = world.connect("c", epoch=2)
+    if subscribes:
+        world.turn((second, world.subscribe(second)))
+    partition.log.agree = lambda durable: durable
+    world.node.context.touch(partition)
+    world.turn()
+    return world, second
+
+
+def test_who_left_before_it_had_joined_and_comes_back_for_something_else_is_no_member() -> None:
+    world, again = returned(subscribes=False)
+    assert queue_of(world).state.members.keys() == {"keeper"}
+    world.ask(again, world.subscribe(again), Subscribed)
+    assert queue_of(world).is_member("c")
+
+
+def test_who_left_before_it_had_joined_and_comes_back_to_join_is_a_member() -> None:
+    world, again = returned(subscribes=True)
+    assert [type(answer) for answer in world.take(again)] == [Subscribed]
+    assert queue_of(world).state.members.keys() == {"keeper", "c"} and queue_of(world).is_member("c")
     assert [value for lot in world.pull(again) for value in lot.values] == [b"x"]
 
 

@@ -48,8 +48,10 @@ class Consumers:
         leases = self._reclaim(session, partitions, command)
         self._hold_back(hub.group, partitions, session)
         epoch = session.epoch
+        hub.joining.append(session.client_id)
 
         def joined() -> None:
+            hub.joining.remove(session.client_id)
             if self.context.hub_numbers.get(hub.number) is not hub:
                 error = Overloaded("the group was deleted meanwhile", hint="subscribe again", topic=command.topic, group=command.group)
                 self.context.refuse(session.address, command.id, error)
@@ -101,8 +103,8 @@ class Consumers:
         return here
 
     def _undo_join(self, hub: Hub, session: Session) -> None:
-        """Takes a membership back, unless a newer session of the same client has taken it over."""
-        if self.context.sessions.of(session.client_id) in (None, session):
+        """Takes a membership back, unless a newer session of the same client has taken it over, or will when it has joined."""
+        if session.client_id not in hub.subscribers and session.client_id not in hub.joining:
             self.dismiss(hub, session.client_id, crashed=False, reason="left")
 
     def _hub(self, topic: Topic, group: str) -> Hub:

@@ -28,6 +28,8 @@ class Hub:
         self.sleepers: dict[str, Session] = {}  # insertion order: the longest asleep first
         self.woken: dict[str, Session] = {}
         self.subscribers: dict[str, Session] = {}
+        self.joining: list[str] = []
+        """Clients, one for each subscription that is not committed yet."""
         self.partitions: dict[int, Partition] = {}
         """The topic's partitions that are led here, by number: the topic's own table."""
         self._turn = 0

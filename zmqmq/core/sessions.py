@@ -32,7 +32,6 @@ class Session:
         "connected",
         "epoch",
         "heard",
-        "held",
         "leaving",
         "name",
         "pull",
@@ -55,8 +54,6 @@ class Session:
         """Numbers of the hubs it subscribes to, in the order in which they are served next."""
         self.pull: Pull | None = None
         """The pull that is not answered yet."""
-        self.held = 0
-        """Messages it holds."""
         self.leaving = False
         """It has said goodbye, or it is lost: whatever it asked for is of no use any more."""
         self.wake_name = hashlib.blake2b(hello.client_id.encode(), digest_size=8).digest()
