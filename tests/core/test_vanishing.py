@@ -165,6 +165,25 @@ def test_after_a_restart_the_group_waits_for_absent_members_until_their_timeout(
     assert present.values() == [b"a"]
 
 
+@pytest.mark.parametrize(("before", "now"), [(5.0, 60.0), (60.0, 5.0)])
+def test_after_a_restart_a_member_is_awaited_as_long_as_its_last_session_may_be_silent(before: float, now: float) -> None:
+    world = World(session_timeout=before)
+    producer, absent, present = Producer(world), Consumer(world, "absent", timeout=0.0), Consumer(world, "present")
+    producer.send(b"a")
+    lot = absent.take()
+    world.settings["session_timeout"] = now
+    world.crash()
+    producer.connect()
+    assert absent.join([absent.holding(lot)])[0].kept == lot.offsets
+    world.crash()
+    producer.connect()
+    present.join()
+    world.pass_time(now - 1.0)
+    assert present.values() == []
+    world.pass_time(2.0)
+    assert present.values() == [b"a"]
+
+
 def test_a_broker_that_slept_after_its_restart_waits_anew_for_its_members() -> None:
     world = World()
     producer, absent, present = Producer(world), Consumer(world, "absent", timeout=5.0), Consumer(world, "present")

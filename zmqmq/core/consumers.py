@@ -122,11 +122,12 @@ class Consumers:
             partition.append_operation(GroupCreated(command.group, position))
         elif queue.closing:
             raise Overloaded("the group is being deleted", hint="subscribe again in a moment", topic=command.topic, group=command.group)
-        if queue is None or not queue.is_member(session.client_id):
-            partition.append_operation(MemberJoined(command.group, session.client_id, session.timeout))
+        member = session.client_id
+        if queue is None or not queue.is_member(member) or queue.state.members.get(member) != session.timeout:
+            partition.append_operation(MemberJoined(command.group, member, session.timeout))
         if queue is not None:
-            queue.leaving.discard(session.client_id)
-            queue.reclaim.pop(session.client_id, None)  # it reports right now
+            queue.leaving.discard(member)
+            queue.reclaim.pop(member, None)  # it reports right now
 
     def _reclaim(self, session: Session, partitions: Iterable[Partition], command: Subscribe) -> list[KeptLease]:
         self._release_absent(session, partitions, command)
