@@ -208,6 +208,27 @@ def test_a_group_in_use_is_not_deleted() -> None:
     assert refused(world, producer.address, admin.DeleteGroup(world.next_id(), "t", "g")).code == "Overloaded"
 
 
+def test_a_group_whose_consumers_may_come_back_after_a_restart_is_not_deleted() -> None:
+    world = World()
+    producer, consumer = Producer(world), Consumer(world, timeout=5.0)
+    producer.send(b"a")
+    lot = consumer.take()
+    world.crash()
+    producer.connect()
+    answer = refused(world, producer.address, admin.DeleteGroup(world.next_id(), "t", "g"))
+    assert answer.code == "Overloaded" and "given up" in answer.hint
+    assert consumer.join([consumer.holding(lot)])[0].kept == lot.offsets
+
+
+def test_a_group_whose_consumers_did_not_come_back_after_a_restart_is_deleted() -> None:
+    world = World()
+    producer, _ = Producer(world), Consumer(world, timeout=5.0)
+    world.crash()
+    producer.connect()
+    world.pass_time(6.0)
+    done(world, producer.address, admin.DeleteGroup(world.next_id(), "t", "g"))
+
+
 def test_a_deleted_group_is_forgotten_with_its_dead_letters() -> None:
     world = World()
     producer, consumer = Producer(world), Consumer(world)
