@@ -154,7 +154,7 @@ class Picture:
         self._known[path] = mark
         value = _value(path, node)
         if isinstance(value, Damaged):
-            self._note(value)
+            self.note(value)
             value = None
         else:
             self._damaged.pop(path, None)
@@ -177,14 +177,31 @@ class Picture:
         self._store(path, None, 0)
         return True
 
+    def leave_out(self, damaged: Damaged) -> None:
+        """What lies there is of no use: nothing of it is known any more."""
+        told = self._damaged.get(damaged.path) == damaged.reason
+        self._vanish(damaged.path)
+        if told:
+            self._damaged[damaged.path] = damaged.reason
+        else:
+            self.note(damaged)
+
+    def note(self, damaged: Damaged) -> None:
+        """Tells of something foreign or damaged, once."""
+        known = self._damaged.get(damaged.path)
+        if known != damaged.reason and (known is not None or len(self._damaged) < DAMAGED_MAX):
+            self._damaged[damaged.path] = damaged.reason
+            self.notes.append(damaged)
+
     def children(self, folder: str, names: list[str]) -> tuple[list[str], bool]:
         """A folder's children as listed: those that have gone are dropped. Paths of those that belong there, and whether they are others than before."""
         numbered = folder == layout.DELETED or folder.startswith(layout.PARTS)
         check: Any = layout.number_name if numbered else layout.topic_name if folder == layout.TOPICS else layout.broker_name
+        self._damaged.pop(folder, None)
         paths = []
         for name in names:
             if check(name) is None:
-                self._note(Damaged(f"{folder}/{name}", "zmqmq gives no such name"))
+                self.note(Damaged(f"{folder}/{name}", "zmqmq gives no such name"))
             else:
                 paths.append(f"{folder}/{name}")
         present = frozenset(paths)
@@ -235,7 +252,7 @@ class Picture:
         for name in sorted(self._topics, key=lambda name: self._known[layout.topic_path(name)][0]):
             entry = self._topics[name]
             if by_id.setdefault(entry.record.topic_id, entry) is not entry:
-                self._note(Damaged(layout.topic_path(name), f"has the topic id of {by_id[entry.record.topic_id].record.name}"))
+                self.note(Damaged(layout.topic_path(name), f"has the topic id of {by_id[entry.record.topic_id].record.name}"))
         return {entry.record.name: entry for entry in by_id.values()}, by_id
 
     def _store(self, path: str, value: Any, version: int) -> None:
@@ -258,12 +275,6 @@ class Picture:
         elif key := place_key(path):
             _assign(self._places, key, value and PlaceEntry(value, version))
             self.changes.add(key)
-
-    def _note(self, damaged: Damaged) -> None:
-        known = self._damaged.get(damaged.path)
-        if known != damaged.reason and (known is not None or len(self._damaged) < DAMAGED_MAX):
-            self._damaged[damaged.path] = damaged.reason
-            self.notes.append(damaged)
 
 
 _KINDS: dict[str, type[Any]] = {

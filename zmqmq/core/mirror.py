@@ -16,7 +16,7 @@ from zmqmq.core import layout
 from zmqmq.core.cluster_view import ClusterView, Key, Picture, Subject, place_key
 from zmqmq.core.layout import Damaged
 from zmqmq.core.places import Place
-from zmqmq.core.tree import Answer, Children, Connected, Event, List, Lost, Missing, Node, Outlet, Read, Suspended, Sync, Synced, Touched
+from zmqmq.core.tree import Answer, Children, Connected, Event, List, Lost, Missing, Node, Outlet, Read, Refusal, Suspended, Sync, Synced, Touched
 
 OUTSTANDING_MAX = 500
 """Reads that are asked for at a time."""
@@ -24,6 +24,8 @@ REREAD_INTERVAL = 30.0
 """Seconds between two complete readings."""
 RETRY_INTERVAL = 0.2
 """Seconds until what could not be read is asked for again."""
+REFUSED_INTERVAL = 5.0
+"""The same for what this broker may not read."""
 
 _FOLDERS = (layout.IDS, layout.WISHES, layout.TOPICS, layout.PARTS, layout.DELETED)
 _SINGLE = (layout.CONTROLLER, layout.CONTROLLER_EPOCH)
@@ -215,9 +217,29 @@ class Mirror:
                 self._watched.discard(path)
                 self._again.add(path)
             self._done(path)
+        elif isinstance(answer, Refusal):
+            self._refused(path, answer)
         else:
             self._fail(path)
         self._pump()
+
+    def _refused(self, path: str, refusal: Refusal) -> None:
+        """This broker may not read it. One node of many counts as damaged, or a stranger could stop the whole cluster with it; but without a folder, or without
+        knowing who the cluster leader is, the view is not fresh."""
+        self._watched.discard(path)
+        damaged = Damaged(path, f"cannot be read: {refusal.text}")
+        self._stale = True
+        if path in _FOLDERS:
+            self._picture.note(damaged)
+        else:
+            self._picture.leave_out(damaged)
+        if path in _FOLDERS or path in _SINGLE:
+            self._round = {*(self._round or ()), path}
+            self._set_fresh(fresh=False)
+            self._failed.add(path)
+            self._retry_at = min(self._retry_at, self._now + REFUSED_INTERVAL)
+        else:
+            self._done(path)
 
     def _read(self, path: str, answer: Children | Node | Missing) -> bool:
         news = self._picture.take(path, answer) if isinstance(answer, Node) else self._picture.drop(path)
@@ -248,6 +270,8 @@ class Mirror:
             self._watched.add(path)
         elif isinstance(answer, Node):
             self._want(path)
+        elif isinstance(answer, Refusal):
+            self._refused(path, answer)
         else:
             self._fail(path)
 
