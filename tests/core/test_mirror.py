@@ -187,6 +187,18 @@ def test_reading_again_sets_no_second_watch(room: Room) -> None:
     assert room.mirror.view.is_fresh
 
 
+def test_a_complete_reading_that_is_slower_than_their_interval_ends(room: Room) -> None:
+    room.seat.connect(1)
+    waiting = []
+    for _ in range(12):
+        room.now += REREAD_INTERVAL / 3
+        room.mirror.tick(room.now)
+        waiting += room.outlet.take()
+        number, request = waiting.pop(0)
+        room.outlet.hear(Answered(number, room.seat._answer(request)))
+    assert room.mirror.view.is_fresh
+
+
 def test_an_older_answer_changes_nothing(room: Room) -> None:
     room.connect()
     room.tree.put(layout.place_path(7, 0), encode(a_place(epoch=2)))

@@ -130,7 +130,9 @@ class Mirror:
                 self._sync_failed = False
                 self._ask_sync()
         if now >= self._next_round:
-            self._begin_round()
+            self._next_round = now + REREAD_INTERVAL
+            if not self._is_reading_all:
+                self._begin_round()
 
     def deadline(self) -> float:
         """When `tick` has something to do."""
@@ -154,6 +156,11 @@ class Mirror:
         self._stale = True
 
     # --- complete readings and single ones after a Sync ----------------------------------------------------------------
+
+    @property
+    def _is_reading_all(self) -> bool:
+        """A complete reading goes on, and waits for more than what may not be read. To begin another one before a slow one ends would be to end none."""
+        return self._round is not None and not self._round <= self._failed
 
     def _begin_round(self) -> None:
         self._next_round = self._now + REREAD_INTERVAL
