@@ -211,6 +211,18 @@ def test_the_creation_of_a_watched_node_that_was_missing_is_reported(rig: Rig) -
     assert touches(two) == ["/a"]
 
 
+def test_a_node_that_is_watched_only_if_it_is_there_is_not_awaited(rig: Rig) -> None:
+    one, two = rig.seat(), rig.seat()
+    assert two.ask(Read("/a", watch=True, if_there=True)) == Missing()
+    settled(two)
+    one.do(Create("/a"))
+    settled(two)
+    two.ask(Read("/a", watch=True, if_there=True))
+    one.do(Delete("/a"))
+    two.wait(Touched)
+    assert touches(two) == ["/a"]
+
+
 def test_the_deletion_of_a_watched_node_is_reported(rig: Rig) -> None:
     one, two = rig.seat(), rig.seat()
     one.do(Create("/a"))

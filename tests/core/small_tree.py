@@ -161,6 +161,19 @@ class Seat:
                 self.outlet.hear(Answered(number, self._answer(request) if self.connected else Unknown()))
         raise AssertionError("it asks for ever")
 
+    def some(self, steps: int) -> None:
+        """Tells of one watch or answers one request, so many times; what comes after that is still under way."""
+        waiting: list[tuple[int, Request]] = []
+        for _ in range(steps):
+            waiting += self.outlet.take()
+            if self.touched:
+                self.hear(Touched(self.touched.pop(0)))
+            elif waiting:
+                number, request = waiting.pop(0)
+                self.log.append(request)
+                self.outlet.hear(Answered(number, self._answer(request)))
+        self.outlet._requests[:0] = waiting
+
     def touch(self, path: str, *, by_child: bool) -> None:
         watches = self._lists if by_child else self._data
         if path in watches:
@@ -179,7 +192,7 @@ class Seat:
             return self.tree.apply(tuple(request.steps), self.session)
         node = self.tree.nodes.get(request.path)
         if isinstance(request, Read):
-            if request.watch:
+            if request.watch and not (node is None and request.if_there):
                 self._data.add(request.path)
             return Missing() if node is None else node
         assert isinstance(request, List)

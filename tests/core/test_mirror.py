@@ -57,7 +57,7 @@ def test_one_change_costs_one_read_and_is_told_by_its_key(room: Room) -> None:
     room.seat.log.clear()
     room.tree.put(layout.place_path(7, 1), encode(a_place(epoch=2)))
     room.seat.run()
-    assert room.seat.log == [Read(layout.place_path(7, 1), watch=True)]
+    assert room.seat.log == [Read(layout.place_path(7, 1), watch=True, if_there=True)]
     assert room.mirror.take_changes() == {(7, 1)}
     assert room.mirror.view.places[7, 1] == (a_place(epoch=2), 1)
 

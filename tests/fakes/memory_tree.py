@@ -232,7 +232,7 @@ class MemoryTree:
         if isinstance(request, List):
             return self._list(request, node)
         assert isinstance(request, Read)
-        if request.watch:
+        if request.watch and not (node is None and request.if_there):
             self._watches.add(("data", request.path))
         return node or Missing()
 

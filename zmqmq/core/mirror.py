@@ -206,7 +206,7 @@ class Mirror:
             self._reading.add(path)
             watch = path not in self._watched
             self._watched.add(path)
-            self._ask(path, List(path, watch) if _is_folder(path) else Read(path, watch))
+            self._ask(path, List(path, watch) if _is_folder(path) else Read(path, watch, if_there=path not in _SINGLE))
 
     def _ask(self, path: str, request: List | Read) -> None:
         life = self._life
@@ -217,8 +217,8 @@ class Mirror:
         self._asked.discard(path)
         if isinstance(answer, Children | Node | Missing):
             news = self._listed(path, answer) if _is_folder(path) else self._read(path, answer)
-            if isinstance(answer, Missing) and watch and _is_folder(path):
-                self._await_folder(path)
+            if isinstance(answer, Missing) and watch and path not in _SINGLE:
+                self._await(path)
             elif news and not watch and path in self._watched:
                 # Its watch has not told: that one is lost.
                 self._watched.discard(path)
@@ -265,8 +265,8 @@ class Mirror:
             self._want_all(child for child in paths if child not in self._watched)
         return news
 
-    def _await_folder(self, path: str) -> None:
-        """Children of what is not there cannot be watched, but its creation can; that of a topic's folder is told by its parent."""
+    def _await(self, path: str) -> None:
+        """What is not there has no watch. When it comes is told by its folder, but for the folders: their creation is watched."""
         self._watched.discard(path)
         if path in _FOLDERS:
             life = self._life

@@ -63,6 +63,8 @@ class Read(NamedTuple):
 
     path: str
     watch: bool = False
+    if_there: bool = False
+    """Nothing is watched where there is no node: its creation is of no interest, or told by its folder."""
 
 
 class List(NamedTuple):

@@ -206,7 +206,7 @@ def _node(client: Any, root: str, request: Read, done: Done, watch: Watch | None
     """A server sets no watch on a node that is not there when it is read; `exists` does, and says if the node has come meanwhile."""
     if isinstance(result.exception, NoNodeError):
         done(Missing())
-        if watch is not None:
+        if watch is not None and not request.if_there:
             exists = client.exists_async(_full(root, request.path), watch=watch)
             exists.rawlink(lambda later: watch.touch(watch.path) if later.exception is None and later.value is not None else None)
     elif result.exception is not None:
