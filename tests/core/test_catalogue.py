@@ -34,7 +34,8 @@ def test_who_leaves_its_cluster_leads_in_an_epoch_above_all_that_it_has_promised
     world = World()
     producer = Producer(world)
     world.topic(producer.address)
-    world.storage.commit([PutPromise(1, 7)])
+    (log_id,) = world.disk.logs
+    world.storage.commit([PutPromise(log_id, 7)])
     world.crash()
     producer.connect()
     assert world.topic(producer.address).placements[0].epoch == 8
