@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import pytest
 
@@ -39,12 +39,12 @@ QUEUES = {"a": 11, "b": 12, "c": 13}
 class Cluster:
     """A consumer under test, and what the cluster would tell it now."""
 
-    def __init__(self, *leaders: str, brokers: str = "abc", prefetch: int = 1000) -> None:
+    def __init__(self, *leaders: str, brokers: str = "abc", prefetch: int = 1000, start: Literal["earliest", "latest"] = "earliest") -> None:
         """`leaders` by partition, one letter each; "" for none."""
         self.now = 100.0
         self.places = [(leader, 1) for leader in leaders]
         self.lines: list[str] = []
-        self.consuming = Consuming(["t"], "g", count(1).__next__, lambda: 0.5, prefetch=prefetch)
+        self.consuming = Consuming(["t"], "g", count(1).__next__, lambda: 0.5, prefetch=prefetch, start=start)
         self.consuming.is_wanted = True
         for broker in brokers:
             self.open(broker)
@@ -267,3 +267,37 @@ def test_partitions_that_were_added_are_consumed(is_told: bool) -> None:
         assert cluster.consuming.deadline() <= cluster.now + LOOK_INTERVAL
         cluster.now += LOOK_INTERVAL
     assert cluster.join_all() == {"b": [1]}
+
+
+def starts(cluster: Cluster) -> list[tuple[str, list[int] | None, str]]:
+    """Who is asked for which partitions now, and where a group that is new there shall begin; all answer."""
+    asked = cluster.letters(Subscribe)
+    for broker, subscribe in asked:
+        cluster.join(broker, subscribe)
+    return [(broker, subscribe.partitions, subscribe.start) for broker, subscribe in asked]
+
+
+def test_in_a_partition_that_is_added_while_a_consumer_takes_part_its_group_misses_nothing() -> None:
+    cluster = Cluster("a", start="latest")
+    assert starts(cluster) == [("a", [0], "latest")]
+    cluster.places += [("b", 1), ("a", 1)]
+    cluster.now += LOOK_INTERVAL
+    cluster.consuming.hear("a", Moved("t"), cluster.now)
+    assert sorted(starts(cluster)) == [("a", [2], "earliest"), ("b", [1], "earliest")]
+    cluster.open("a")
+    assert starts(cluster) == [("a", [0, 2], "latest")], "who has been there once begins where it says, should the group have been deleted"
+
+
+def test_what_was_there_before_is_not_asked_for_together_with_what_was_added() -> None:
+    cluster = Cluster("a", start="latest")
+    assert starts(cluster) == [("a", [0], "latest")]
+    cluster.places += [("a", 1)]
+    cluster.open("a")
+    assert starts(cluster) == [("a", [0], "latest")]
+    assert starts(cluster) == [("a", [1], "earliest")]
+    assert starts(cluster) == []
+
+
+def test_for_a_consumer_that_comes_later_an_added_partition_is_as_any_other() -> None:
+    cluster = Cluster("a", "a", start="latest")
+    assert starts(cluster) == [("a", [0, 1], "latest")]

@@ -71,6 +71,10 @@ class Subscription(Holder):
         self._is_settled = False
         """Every broker with a session has been asked for all that it leads, and has answered."""
         self._topic_id = 0
+        self._known = 0
+        """Partitions that the topic has as far as was heard of."""
+        self._added: set[int] = set()
+        """Partitions that the topic did not have when this consumer came, and that are not joined yet: all that is in them was sent since then."""
         self._epochs: dict[int, int] = {}
         """The highest epoch of each partition that was heard of: what comes from an older leader is void."""
         self._news_at: float | None = None
@@ -103,6 +107,8 @@ class Subscription(Holder):
         that was deleted. What is held waits for the new leader's word, as long as that waits for ours."""
         self._is_settled = False
         losses = self._begin_anew() if self.where.topic_id != self._topic_id else []
+        self._added.update(range(self._known, len(self.where.placements)))
+        self._known = max(self._known, len(self.where.placements))
         for placement in self.where.placements:
             self._heard_of(placement.partition, placement.epoch)
         self._doubt_all_that_moved((now if self._news_at is None else self._news_at) + session_timeout)
@@ -118,8 +124,9 @@ class Subscription(Holder):
 
     def _begin_anew(self) -> Losses:
         """Another topic has the name now: nothing that was agreed with a broker is about it, and its messages have the same offsets as those held."""
-        self._topic_id = self.where.topic_id
+        self._topic_id, self._known = self.where.topic_id, len(self.where.placements)
         self._epochs.clear()
+        self._added.clear()
         self.joins.clear()
         self.routes.clear()
         self._disowned.clear()
@@ -152,13 +159,15 @@ class Subscription(Holder):
         return letters
 
     def _join(self, broker: str, join: Join, missing: dict[int, int], now: float, next_id: Callable[[], int]) -> Subscribe:
+        missing = {partition: epoch for partition, epoch in missing.items() if partition not in self._added} or missing  # the others are asked for next
         join.id, join.asked_at, join.asked = next_id(), now, missing
         join.presented = [held for held in self.held.values() if held.partition in missing]
         for partition in missing:
             self.routes.pop(partition, None)
         partitions, presented = sorted(missing), [held.presented() for held in join.presented]
         epochs = [missing[partition] for partition in partitions]
-        return Subscribe(join.id, self.topic, self.group, self._start, self._create, presented, partitions, epochs, self._topic_id)
+        start = "earliest" if self._added.issuperset(missing) else self._start
+        return Subscribe(join.id, self.topic, self.group, start, self._create, presented, partitions, epochs, self._topic_id)
 
     def due(self, lines: Sequence[str]) -> float:
         """When to ask (again)."""
@@ -182,6 +191,7 @@ class Subscription(Holder):
         for partition, epoch in join.asked.items():
             if partition in joined:
                 join.joined[partition] = epoch
+                self._added.discard(partition)
                 self.routes[partition] = (broker, command.queue)
                 self.where.believe(partition)
             else:
