@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from math import inf
 
-from zmqmq.client.endpoint_book import FIRST_REDIAL_DELAY, EndpointBook
+import pytest
+
+from zmqmq.client.endpoint_book import FIRST_REDIAL_DELAY, KNOWN_MAX, EndpointBook
 
 A, B, C = "tcp://a:1", "tcp://b:1", "tcp://c:1"
 
@@ -58,6 +60,16 @@ def test_nobody_to_look_for_is_no_reason_to_look() -> None:
     known = book(A)
     assert known.next(0.0, {A}, ()) is None
     assert known.look_at({A}, ()) == inf
+
+
+@pytest.mark.parametrize("count", [2, KNOWN_MAX + 1])
+def test_brokers_that_are_told_together_are_known_however_many_were_told_before(count: int) -> None:
+    known = book()
+    known.told({"b0": B})
+    known.told({f"c{number}": f"{C}{number}" for number in range(KNOWN_MAX - 1)})
+    wanted = {f"b{number}": f"{B}{number}" for number in range(count)}
+    known.told(wanted)
+    assert {broker: known.endpoint_of(broker) for broker in wanted} == wanted
 
 
 def test_why_nothing_answers_is_told_for_each_endpoint() -> None:

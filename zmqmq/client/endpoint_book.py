@@ -43,11 +43,13 @@ class EndpointBook:
         self._attempts: dict[str, _Attempts] = {}
 
     def told(self, brokers: Mapping[str, str]) -> None:
-        """Brokers and the endpoints that they advertise."""
+        """Brokers and the endpoints that they advertise. These are known from now on; of others those that were told last stay."""
         if self._told.items() >= brokers.items():
             return
-        self._told.update(brokers)
-        while len(self._told) > KNOWN_MAX:
+        for broker, endpoint in brokers.items():
+            self._told.pop(broker, None)
+            self._told[broker] = endpoint
+        while len(self._told) > max(KNOWN_MAX, len(brokers)):
             del self._told[next(iter(self._told))]
 
     def endpoint_of(self, broker: str) -> str:
