@@ -56,9 +56,9 @@ class Replica:
         self.told_committed = 0
         """As follower: what the leader has said."""
         self.installing = False
+        """As follower: a snapshot was taken over, and the records that belong to it are not all here yet."""
         self.install_applied = 0
         """What the snapshot tells of; everything from there on has to be fetched."""
-        """As follower: a snapshot was taken over, and the records that belong to it are not all here yet."""
         self.install_end = 0
         """Offset up to which those records reach."""
         self.absorbed = partition.applied
