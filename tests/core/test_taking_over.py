@@ -10,6 +10,7 @@ import msgspec
 from tests.core.acts import Consumer, Producer, done
 from tests.core.cluster_world import ClusterWorld, Machine
 from tests.core.small_cluster import a_member, a_place, a_topic
+from tests.core.test_full_disk_of_a_follower import takes_no_messages
 from tests.core.test_full_disk_of_a_leader import CATCH_UP, led, records
 from tests.fakes.memory_storage import MemoryDisk, MemoryStorage
 from zmqmq.core import operations as op
@@ -136,3 +137,25 @@ def test_a_message_that_dies_at_the_leader_meanwhile_is_a_dead_letter_of_the_cop
     copy.absorb()
     assert [letter.row.value for letter in copy.store.dead(1, "g", -1, 10)] == [b"m60"]
     assert copy.kept() == [60, 95], "and what nobody needs went"
+
+
+def test_what_a_full_disk_refuses_of_a_copy_that_is_taken_over_moves_no_beginning_of_a_leadership() -> None:
+    cluster, leader, behind, _ = left_behind()
+    for _ in range(2):
+        leader.cluster.registrar.start_over("for a test")
+        cluster.pass_time(CATCH_UP)
+        leader = cluster.leader_of()
+    Producer(leader, "late", number=8).send(b"new")
+    cluster.pass_time(1.0)
+    behind.start()
+    has_room = takes_no_messages(behind)
+    cluster.pass_time(1.0)
+    (replica,) = behind.cluster.roles
+    assert replica.installing and not records(behind)
+    has_room()
+    cluster.pass_time(CATCH_UP)
+    (led_here,) = leader.cluster.roles
+    assert len(led_here.partition.log.epochs) == 3
+    (log,) = behind.disk.logs.values()
+    assert replica.partition.log.epochs == sorted(log.epochs.items()) == led_here.partition.log.epochs
+    assert records(behind) == records(leader)

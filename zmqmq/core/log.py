@@ -95,12 +95,14 @@ class Log:
         self.epochs.append((epoch, start))
         self.epoch = max(self.epoch, epoch)
 
-    def truncate(self, end: int) -> None:
-        """Another leader's log differs from `end` on: the records from there and the leaderships that begin there are forgotten."""
+    def truncate(self, end: int, known: int = -1) -> None:
+        """Another leader's log differs from `end` on: the records from there and the leaderships that begin there are forgotten.
+
+        Those up to `known` stay: they are known from elsewhere than from records."""
         assert self.committed <= end, "what is committed stays"
         self.end = min(self.end, end)
         self.durable = min(self.durable, end)
-        self.epochs = [entry for entry in self.epochs if entry[1] < end]
+        self.epochs = [entry for entry in self.epochs if entry[1] < end or entry[0] <= known]
 
     def __repr__(self) -> str:
         return f"[{self.start}..{self.committed}/{self.durable}/{self.end} epoch {self.epoch}]"

@@ -61,6 +61,8 @@ class Replica:
         """What the snapshot tells of; everything from there on has to be fetched."""
         self.install_end = 0
         """Offset up to which those records reach."""
+        self.install_epoch = -1
+        """The newest leadership that the snapshot knows."""
         self.absorbed = partition.applied
         """Everything below is applied to the partition's state."""
         self.read_end = partition.log.end
@@ -199,7 +201,7 @@ class Replica:
         if log.end <= log.durable:
             return False
         self.partition.writes = [write for write in self.partition.writes if not isinstance(write, APPENDS)]
-        log.truncate(log.durable)
+        log.truncate(log.durable, self.install_epoch if self.installing else -1)
         self.unapplied.restart(log.durable)
         return True
 

@@ -214,6 +214,7 @@ class Roles:
         replica.partition.log.trimmed = max(snapshot.start, snapshot.trimmed)
         replica.installing = True
         replica.install_applied = snapshot.applied
+        replica.install_epoch = replica.partition.log.last_epoch
         replica.install_end = max(snapshot.start, snapshot.applied)
 
     def installed(self, replica: Replica) -> None:
