@@ -11,11 +11,12 @@ import pytest
 from tests.core.acts import Consumer, Producer, letters
 from tests.core.cluster_world import ClusterWorld, Machine
 from zmqmq.core.commands import Lot, Settle, Settled, Settlement
-from zmqmq.core.damage import RENEW_INTERVAL
+from zmqmq.core.damage import RENEW_INTERVAL, Damages
 from zmqmq.core.model import Kind, TopicSettings
 from zmqmq.core.places import Member, Place, leave, without
 from zmqmq.core.replica import Replica
 from zmqmq.core.tree import Change, Put, Request
+from zmqmq.core.writes import Write
 
 MESSAGES = [b"m%d" % number for number in range(10)]
 CATCH_UP = 10.0
@@ -209,6 +210,32 @@ def test_a_follower_that_meets_damage_after_a_restart_begins_anew_and_is_whole_a
     assert not before & set(follower.disk.logs), "the copy is another one"
     assert names(place(cluster).isr) == "abc"
     assert contents(cluster["a"]) == contents(cluster["b"]) == contents(cluster["c"])
+
+
+def test_a_follower_that_meets_damage_deletes_nothing_that_a_restart_would_need(cluster: ClusterWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Damages, "_renew", lambda damages, replica: None)  # as long as it had another copy lately
+    first = leader(cluster)
+    producer, consumer = Producer(first), Consumer(first)
+    follower = next(machine for machine in cluster.living if machine is not first)
+    producer.send(*MESSAGES)
+    consumer.drain()
+    while not any(b'"trimmed"' in text for _, _, text in contents(follower)):
+        cluster.pass_time(0.01)
+    producer.send(b"late")
+    (log,) = follower.disk.logs.values()
+    assert log.trimmed == 0, "the deletion is here and was not applied"
+    follower.die()
+    damage(follower, value=b"late")
+    follower.start()
+    commit, damaged = follower.storage.commit, log
+
+    def watched(writes: Sequence[Write]) -> None:
+        commit(writes)
+        assert damaged.trimmed <= damaged.head.applied
+
+    follower.storage.commit = watched  # type: ignore[method-assign]
+    cluster.pass_time(CATCH_UP)
+    assert damaged.trimmed > 0 and follower.name not in names(place(cluster).isr)
 
 
 def test_a_follower_with_damage_is_not_in_sync_before_it_has_fetched_all_again(cluster: ClusterWorld) -> None:

@@ -234,6 +234,17 @@ class Roles:
 
     def absorb(self, replica: Replica) -> None:
         """Applies everything that is committed and was not applied yet."""
+        is_whole = self._absorb_stored(replica)
+        if is_whole:
+            blocks, reached = replica.unapplied.take(replica.partition.log.committed)
+            if blocks:
+                replica.partition.absorb(blocks)
+            replica.absorbed = max(replica.absorbed, reached)
+        if replica.partition.trimmed_unsaved or (is_whole and replica.partition.is_snapshot_due()):
+            self.snapshot(replica)
+
+    def _absorb_stored(self, replica: Replica) -> bool:
+        """Applies what is on disk only; False if that ends before a damaged record."""
         log = replica.partition.log
         while replica.absorbed < min(log.committed, replica.unapplied.since):
             stop = min(log.committed, replica.unapplied.since)
@@ -241,16 +252,11 @@ class Roles:
                 stored = self.context.reader.blocks(log.log_id, replica.absorbed, stop, REPLAY_BYTES)
             except StorageDamaged as error:
                 if not self._pass_damaged(replica, str(error)):
-                    return
+                    return False
                 continue
             replica.partition.absorb(stored)
             replica.absorbed = stored[-1].first + len(stored[-1].values) if stored else stop
-        blocks, reached = replica.unapplied.take(log.committed)
-        if blocks:
-            replica.partition.absorb(blocks)
-        replica.absorbed = max(replica.absorbed, reached)
-        if replica.partition.is_snapshot_due() or replica.partition.trimmed_unsaved:
-            self.snapshot(replica)
+        return True
 
     def _pass_damaged(self, replica: Replica, reason: str) -> bool:
         """The next record is damaged. If no other replica has it, what can be read of it counts; without an operation nobody knows what comes after it."""
