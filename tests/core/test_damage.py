@@ -238,6 +238,27 @@ def test_a_follower_that_meets_damage_deletes_nothing_that_a_restart_would_need(
     assert damaged.trimmed > 0 and follower.name not in names(place(cluster).isr)
 
 
+def test_a_follower_that_meets_damage_while_nobody_leads_waits_for_a_leader(cluster: ClusterWorld) -> None:
+    produce(cluster, MESSAGES)
+    consumer = Consumer(leader(cluster))
+    follower = next(machine for machine in cluster.living if machine is not leader(cluster))
+    (replica,) = follower.cluster.roles
+    lot = consumer.take()
+    consumer.ack(lot)
+    damaged = damage(follower, kind=Kind.OPERATION)
+    assert replica.absorbed <= damaged
+    replica.unapplied.restart(replica.partition.log.end)  # as after a restart: what is here is on disk only
+    nobody = msgspec.structs.replace(replica.place, leader="", epoch=replica.epoch + 1)
+    follower.cluster.roles.learn(replica, nobody, replica.version + 1)
+    replica.partition.log.committed = replica.partition.log.end
+    follower.cluster.roles.absorb(replica)
+    assert not replica.damage and replica.absorbed == damaged
+    somebody = msgspec.structs.replace(nobody, leader=leader(cluster).name, epoch=nobody.epoch + 1)
+    follower.cluster.roles.learn(replica, somebody, replica.version + 1)
+    follower.cluster.roles.absorb(replica)
+    assert replica.spoiled and not replica.damage
+
+
 def test_a_follower_with_damage_is_not_in_sync_before_it_has_fetched_all_again(cluster: ClusterWorld) -> None:
     produce(cluster, MESSAGES)
     first = leader(cluster)

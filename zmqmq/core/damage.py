@@ -53,11 +53,15 @@ class Damages:
         self._next = inf
 
     def found(self, partition: Partition, reason: str) -> bool:
-        """A record was read that is damaged. True: it will be had from another replica, so it must only be left alone; False: this is the only one."""
+        """A record was read that is damaged. True: it will be had from another replica, so it must only be left alone; False: this is the only one.
+
+        A follower of nobody cannot tell, and need not: whoever leads next has the record, or it is this replica, which then looks for others."""
         replica = self.roles.of(partition)
         if replica is None:
             return False
         if replica.spoiled:
+            return True
+        if not replica.leads and not replica.place.leader:
             return True
         if not self._has_others(replica):
             self._note_alone(replica, reason)
@@ -73,7 +77,7 @@ class Damages:
         """Whether somebody else has all that this replica has, and is there."""
         if replica.leads:
             return self.agreements.successor(replica, self._view(), self._own_name) is not None
-        return replica.place.leader not in ("", *self._own_name)
+        return replica.place.leader not in self._own_name
 
     @property
     def _own_name(self) -> tuple[str]:
