@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from tests.core.acts import Consumer, Producer, queue_of
+from tests.core.acts import Consumer, Producer, done, partition_of, queue_of, refused
+from tests.core.cluster_world import ClusterWorld, Machine
 from tests.core.world import World
+from zmqmq.core.admin_commands import DeleteGroup
 from zmqmq.core.commands import Beacon, Hello
 from zmqmq.core.hub import Hub
 from zmqmq.core.sessions import Session
@@ -91,3 +93,73 @@ def test_a_hung_sleeper_does_not_keep_news_from_the_others_however_often_there_i
         world.turn()
         heard += [beacon for beacon in beacons(world) if beacon.waiting]
     assert heard, "no beacon ever said that something waits"
+
+
+# --- What is left of groups ----------------------------------------------------------------------------------------
+
+
+def handed_over(cluster: ClusterWorld) -> Machine:
+    """Somebody else leads the only partition."""
+    leader = cluster.leader_of()
+    (replica,) = leader.cluster.roles
+    leader.cluster.agreements.release(replica)
+    leader.turn()
+    cluster.pass_time(1.0)
+    assert cluster.leader_of() is not leader
+    return cluster.leader_of()
+
+
+def with_groups(*groups: str) -> tuple[ClusterWorld, Machine]:
+    """A leader with as many groups as are allowed, and nobody in them."""
+    cluster = ClusterWorld("ab", max_groups=len(groups))
+    cluster["a"].topic(cluster["a"].connect("maker"))
+    cluster.pass_time(10.0)
+    leader = cluster.leader_of()
+    for group in groups:
+        leader.goodbye(Consumer(leader, group, group=group).address)
+    return cluster, leader
+
+
+def test_groups_that_another_leader_has_deleted_do_not_count() -> None:
+    cluster, first = with_groups("g1", "g2")
+    second = handed_over(cluster)
+    admin = second.connect("admin", timeout=300.0)
+    for group in ("g1", "g2"):
+        done(second, admin, DeleteGroup(second.next_id(), "t", group))
+    assert handed_over(cluster) is first
+    assert not first.node.context.hubs
+    Consumer(first, "new", group="fresh")
+    assert [hub.group for hub in first.node.context.hubs.values()] == ["fresh"]
+
+
+def test_who_leads_a_partition_again_serves_its_groups_again() -> None:
+    cluster, first = with_groups("g1", "g2")
+    second = handed_over(cluster)
+    assert not first.node.context.hubs and len(second.node.context.hubs) == 2
+    Producer(second).send(b"x")
+    assert handed_over(cluster) is first
+    assert Consumer(first, group="g1").values() == [b"x"]
+    address = first.connect("late")
+    assert refused(first, address, first.subscribe(address, "g3")).code == "Overloaded"
+
+
+def test_groups_that_are_not_committed_yet_count() -> None:
+    world = World(max_groups=1)
+    Producer(world)
+    first, second = world.connect("c1"), world.connect("c2")
+    world.turn((first, world.subscribe(first, "g1")), (second, world.subscribe(second, "g2")))
+    assert [type(answer).__name__ for address in (first, second) for answer in world.take(address)] == ["Subscribed", "Refused"]
+
+
+def test_a_hub_stays_while_a_subscription_waits_for_its_commit() -> None:
+    world = World()
+    Producer(world)
+    address = world.connect("c", timeout=60.0)
+    partition = partition_of(world)
+    partition.log.agree = lambda durable: 0
+    world.turn((address, world.subscribe(address)))
+    world.pass_time(2.0)
+    partition.log.agree = lambda durable: durable
+    world.node.context.touch(partition)
+    world.turn()
+    assert [type(answer).__name__ for answer in world.take(address)] == ["Subscribed"]

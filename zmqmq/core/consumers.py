@@ -109,8 +109,9 @@ class Consumers:
 
     def _hub(self, topic: Topic, group: str) -> Hub:
         name = topic.record.name
-        if (name, group) not in self.context.hubs:
-            groups = sum(1 for known, _ in self.context.hubs if known == name)
+        known = self.context.hubs.get((name, group))
+        if known is None or not known.is_used:
+            groups = sum(1 for (other, _), hub in self.context.hubs.items() if other == name and hub.is_used)
             if groups >= self.context.settings.max_groups:
                 raise Overloaded(f"the topic has {groups} groups", hint="delete groups that nobody uses", topic=name)
         return self.context.hub(name, group, topic.partitions)

@@ -155,7 +155,7 @@ class Housekeeping:
     def _sweep(self) -> None:
         self._sweep_sessions()
         self._sweep_reclaims()
-        self._sweep_leases()
+        self._sweep_hubs()
         for partition, since in list(self._dirty.items()):
             self._tidy(partition, since)
         if self.context.now >= self._next_expiry:
@@ -183,10 +183,12 @@ class Housekeeping:
             if partition.closed or not partition.is_reclaiming():
                 del reclaiming[partition]
 
-    def _sweep_leases(self) -> None:
-        for hub in self.context.hubs.values():
+    def _sweep_hubs(self) -> None:
+        for hub in list(self.context.hubs.values()):
             if hub.subscribers:
                 self._expire_leases(hub)
+            elif not hub.is_used:
+                self.context.drop_hub(hub)
 
     def _expire_leases(self, hub: Hub) -> None:
         for partition, queue in hub.queues():

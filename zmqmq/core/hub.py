@@ -34,6 +34,11 @@ class Hub:
         """The topic's partitions that are led here, by number: the topic's own table."""
         self._turn = 0
 
+    @property
+    def is_used(self) -> bool:
+        """Whether anybody is here or comes, or there is a queue; else the group was deleted, maybe by another leader, or its partitions have gone."""
+        return bool(self.subscribers or self.joining) or any(self.group in partition.queues for partition in self.partitions.values())
+
     def queues(self) -> Iterator[tuple[Partition, Queue]]:
         """The queues by turn: each call begins one partition later."""
         partitions = list(self.partitions.values())
