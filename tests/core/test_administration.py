@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.core.acts import Consumer, Producer, done, lag, letters, refused, settings
+from tests.core.acts import Consumer, Producer, done, lag, letters, partition_of, refused, settings
 from tests.core.world import WALL, World
 from zmqmq.core import admin_commands as admin
 from zmqmq.core.commands import Described, Produced, Recalled, Refused, Subscribed
@@ -242,6 +242,23 @@ def test_a_deleted_group_is_forgotten_with_its_dead_letters() -> None:
     assert refused(world, producer.address, admin.AskLag(world.next_id(), "t", "g")).code == "UnknownGroup"
     consumer.join()
     assert letters(world, producer.address) == []
+
+
+def test_who_comes_while_a_group_is_deleted_joins_none_of_its_partitions() -> None:
+    world = World(default_partitions=2)
+    producer, consumer = Producer(world), Consumer(world)
+    world.goodbye(consumer.address)
+    late = partition_of(world, 1)
+    end = late.log.committed
+    late.log.agree = lambda durable: end
+    world.turn((producer.address, admin.DeleteGroup(world.next_id(), "t", "g")))
+    address = world.connect("c", 9)
+    assert refused(world, address, world.subscribe(address)).code == "Overloaded"
+    late.log.agree = lambda durable: durable
+    world.node.context.touch(late)
+    world.turn()
+    assert not partition_of(world).queues and not late.queues
+    world.ask(address, world.subscribe(address), Subscribed)
 
 
 def test_a_group_that_starts_at_the_latest_sees_only_what_comes() -> None:

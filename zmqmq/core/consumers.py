@@ -43,6 +43,8 @@ class Consumers:
         hub = self._hub(topic, command.group)
         if len(session.queues) >= SUBSCRIPTIONS_MAX and hub.number not in session.queues:
             raise Overloaded(f"the session has {len(session.queues)} subscriptions", hint="use another consumer for further topics")
+        if any(queue.closing for partition in partitions if (queue := partition.queues.get(command.group))):
+            raise Overloaded("the group is being deleted", hint="subscribe again in a moment", topic=command.topic, group=command.group)
         for partition in partitions:
             self._join(self.context.touch(partition), session, command)
         leases = self._reclaim(session, partitions, command)
@@ -121,8 +123,6 @@ class Consumers:
         if queue is None:
             position = partition.log.start if command.start == "earliest" else partition.log.end
             partition.append_operation(GroupCreated(command.group, position))
-        elif queue.closing:
-            raise Overloaded("the group is being deleted", hint="subscribe again in a moment", topic=command.topic, group=command.group)
         member = session.client_id
         if queue is None or not queue.is_member(member) or queue.state.members.get(member) != session.timeout:
             partition.append_operation(MemberJoined(command.group, member, session.timeout))
