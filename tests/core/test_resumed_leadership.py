@@ -40,11 +40,20 @@ def test_who_left_during_a_hand_over_that_failed_is_no_member_and_holds_nothing(
     assert Consumer(leader, "other").values() == [b"x"]
 
 
+@pytest.mark.parametrize(("crashed", "attempts"), [(True, [2]), (False, None)])
+def test_what_was_held_counts_as_failed_only_for_who_was_lost_during_a_hand_over_that_failed(crashed: bool, attempts: list[int] | None) -> None:
+    cluster, leader, consumer = served()
+    consumer.take()
+    resumed_after(leader, consumer, crashed=crashed)
+    cluster.pass_time(20.0)
+    assert Consumer(leader, "other").take().attempts == attempts
+
+
 def test_who_comes_back_in_time_is_a_member_still() -> None:
     cluster, leader, consumer = served()
     lot = consumer.take()
     held = consumer.holding(lot)
-    resumed_after(leader, consumer, crashed=False)
+    resumed_after(leader, consumer, crashed=True)
     assert [entry.kept for entry in consumer.join([held])] == [lot.offsets]
     assert set(queue_of(leader).state.members) == {consumer.name} and not queue_of(leader).reclaim
 

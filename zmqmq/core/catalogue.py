@@ -58,6 +58,8 @@ class Catalogue:
         """The topics are those of a cluster: none is made here."""
         self.reclaiming: dict[Partition, None] = {}
         """Partitions that clients find here, with members that have not reported yet."""
+        self.withdrawn: dict[Partition, None] = {}
+        """Partitions that clients do not find here any more, although their leadership may yet go on."""
         self._last_id = context.settings.incarnation * IDS_PER_INCARNATION
 
     def __iter__(self) -> Iterator[Topic]:
@@ -238,6 +240,7 @@ class Catalogue:
         """Clients find this partition here from now on."""
         topic = self.know(record)
         topic.put(partition)
+        self.withdrawn.pop(partition, None)
         for group, queue in partition.queues.items():
             hub = self.context.hub(record.name, group, topic.partitions)
             for member, timeout in queue.state.members.items():
@@ -254,6 +257,7 @@ class Catalogue:
     def withdraw(self, record: TopicRecord, partition: Partition) -> None:
         """Clients do not find this partition here any more; what it has accepted is still confirmed when it is committed. Nobody can report to it."""
         self.reclaiming.pop(partition, None)
+        self.withdrawn[partition] = None
         topic = self._topics.get(record.name)
         if topic is not None and topic.partitions.get(partition.number) is partition:
             del topic.partitions[partition.number]
@@ -262,6 +266,7 @@ class Catalogue:
     def give_up(self, record: TopicRecord, partition: Partition, error: ZmqmqError) -> None:
         """The leadership is lost: whoever waits for a commit is told `error`, and clients look elsewhere."""
         self.withdraw(record, partition)
+        del self.withdrawn[partition]
         partition.abandon(error)
         self.context.touched.pop(partition, None)
 

@@ -168,6 +168,9 @@ class Consumers:
         hub.leave(session)
         session.queues.pop(hub.number, None)
         self.dismiss(hub, session.client_id, crashed, reason)
+        for partition in self.catalogue.withdrawn if not crashed else ():  # if it is found here again nothing of this counts as failed
+            if partition.topic.name == hub.topic and (queue := partition.queues.get(hub.group)) is not None:
+                queue.leave(session.client_id, self.context.wall, crashed, reason)
 
     def dismiss(self, hub: Hub, member: str, crashed: bool, reason: str) -> None:
         """The member holds nothing any more, and the log says so."""
