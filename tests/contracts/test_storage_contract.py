@@ -215,6 +215,14 @@ def test_a_topic_that_is_deleted_and_made_again_starts_empty(shelf: Stores, stor
     assert list(reader.dead_offsets(2, "g", 10)) == list(reader.due(2, INF, 10)) == []
 
 
+@pytest.mark.parametrize("name", ["temp", "Temp"])
+def test_a_name_is_one_topics_in_whatever_case(shelf: Stores, name: str) -> None:
+    store = shelf.open()
+    store.commit([topic(1, "Temp"), log(1, 1, "Temp")])
+    with pytest.raises(StorageFailed):
+        store.commit([topic(2, name), log(2, 2, name)])
+
+
 def test_logs_of_one_topic_are_apart(store: Any) -> None:
     store.commit([log(2, partition=1), messages(0, [b"a"], log_id=1), messages(0, [b"b", b"c"], log_id=2)])
     assert [(state.log_id, state.partition, state.end) for state in store.reader.logs()] == [(1, 0, 1), (2, 1, 2)]

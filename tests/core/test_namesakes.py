@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.core.acts import Consumer, Producer
 from tests.core.cluster_world import ClusterWorld, Machine
 from zmqmq.core import admin_commands as admin
+from zmqmq.core import cluster_commands as cluster_admin
 from zmqmq.core import layout
-from zmqmq.core.commands import Described
+from zmqmq.core.commands import Describe, Described
 from zmqmq.core.namesakes import held_up, over
 from zmqmq.core.tree import Change, Create, Delete
 
@@ -31,8 +30,18 @@ def clear(cluster: ClusterWorld, topic_id: int) -> None:
     cluster.settle()
 
 
-@pytest.mark.parametrize("is_late", [False, True])
-def test_a_broker_that_was_away_while_a_topic_was_made_anew_takes_the_new_one(is_late: bool) -> None:
+def lose(cluster: ClusterWorld, topic_id: int) -> None:
+    """The tree forgets the topic, while the brokers are down."""
+    for machine in list(cluster.living):
+        machine.die()
+    cluster.ensemble.change(Delete(layout.topic_path("t")), Delete(layout.place_path(topic_id, 0)), Delete(layout.parts_path(topic_id)))
+    for machine in cluster.machines.values():
+        machine.start()
+    cluster.settle()
+    cluster.pass_time(2.0)
+
+
+def test_a_broker_that_was_away_while_a_topic_was_made_anew_takes_the_new_one() -> None:
     cluster = ClusterWorld("abc")
     first = make(cluster["a"])
     Producer(cluster.leader_of(), "p").send(b"old")
@@ -40,8 +49,6 @@ def test_a_broker_that_was_away_while_a_topic_was_made_anew_takes_the_new_one(is
     cluster.pass_time(2.0)
     delete(cluster["a"])
     second = make(cluster["a"], replicas=2)
-    if is_late:
-        clear(cluster, first)
     cluster["c"].start()
     cluster.settle()
     cluster.pass_time(2.0)
@@ -49,6 +56,53 @@ def test_a_broker_that_was_away_while_a_topic_was_made_anew_takes_the_new_one(is
     Producer(cluster.leader_of(), "q", number=9).send(b"new")
     assert Consumer(cluster.leader_of()).drain() == [b"new"]
     assert {machine.cluster.view.topics["t"].record.topic_id for machine in cluster.living} == {second}
+
+
+def test_a_broker_that_was_away_for_longer_than_tombstones_are_kept_asks_the_operator_and_serves_the_rest() -> None:
+    cluster = ClusterWorld("abc")
+    first = make(cluster["a"])
+    Producer(cluster.leader_of(), "p").send(b"old")
+    cluster["a"].topic(cluster["a"].connect("r"), "other")
+    late = cluster["c"]
+    late.die()
+    cluster.pass_time(2.0)
+    delete(cluster["a"])
+    second = make(cluster["a"], replicas=2)
+    clear(cluster, first)
+    late.start()
+    cluster.settle()
+    cluster.pass_time(60.0)
+    told = [facts for event, facts in late.events if event == "topic held up"]
+    assert [(facts["topic"], facts["topic_id"], facts["on_disk"]) for facts in told] == [("t", second, str(first))], "once"
+    assert first in late.disk.topics and second not in late.disk.topics
+    places = {place.topic: place for place in cluster.report().places}
+    assert "c" in places["other"].in_sync and "c" not in places["t"].in_sync
+    Producer(cluster.leader_of(), "q", number=9).send(b"new")
+    assert Consumer(cluster.leader_of()).drain() == [b"new"]
+    cluster.ensemble.change(Create(layout.deleted_path(first)))
+    cluster.settle()
+    ops = cluster["a"].connect("ops", cluster["a"].next_id())
+    cluster["a"].ask(ops, cluster_admin.Reassign(5, "t", 0, ["a", "b", "c"]), admin.Done)
+    cluster.pass_time(20.0)
+    assert first not in late.disk.topics and second in late.disk.topics, "whoever knows that it may go makes its tombstone"
+
+
+def test_brokers_before_a_tree_that_was_lost_keep_everything_when_a_producer_makes_its_topic_anew() -> None:
+    cluster = ClusterWorld("abc")
+    first = make(cluster["a"])
+    Producer(cluster.leader_of(), "p").send(b"kept")
+    cluster.pass_time(2.0)
+    lose(cluster, first)
+    before = {machine.name: dict(machine.disk.logs) for machine in cluster.living}
+    machine = cluster["a"]
+    machine.turn((machine.connect("q", 9), Describe(machine.next_id(), "t", True)))
+    cluster.settle()
+    second = machine.cluster.view.topics["t"].record.topic_id
+    cluster.pass_time(60.0)
+    for machine in cluster.living:
+        assert list(machine.disk.topics) == [first] and machine.disk.logs.keys() == before[machine.name].keys()
+        (told,) = [facts for event, facts in machine.events if event == "topic held up"]
+        assert (told["topic_id"], told["on_disk"]) == (second, str(first))
 
 
 def test_a_topic_that_is_only_missing_is_never_over() -> None:
@@ -72,5 +126,5 @@ def test_a_stranger_under_its_name_is_no_reason_while_the_partitions_are_there()
     cluster.settle()
     cluster.pass_time(5.0)
     for machine in cluster.living:
-        assert held_up(machine.cluster.roles, machine.node.catalogue, machine.cluster.view) == {99}
+        assert held_up(machine.cluster.roles, machine.node.catalogue, machine.cluster.view) == {99: {topic_id}}
         assert list(machine.disk.topics) == [topic_id]

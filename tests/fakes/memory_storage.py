@@ -14,6 +14,7 @@ from zlib import crc32
 from tests.fakes.memory_log import MemoryDead, MemoryLog, MemoryRecord
 from zmqmq.core import writes as w
 from zmqmq.core.model import Kind, Row, TopicRecord
+from zmqmq.core.names import folded
 from zmqmq.core.peer_commands import Block
 from zmqmq.errors import StorageFailed, StorageFull, StorageLocked
 from zmqmq.shell.storage import Identity
@@ -139,6 +140,9 @@ class MemoryStorage:
         self.disk.room -= size
 
     def _PutTopic(self, write: w.PutTopic) -> None:
+        if any(folded(known.name) == folded(write.topic.name) for number, known in self.disk.topics.items() if number != write.topic.topic_id):
+            self._failed = True
+            raise StorageFailed("the store failed: a topic of that name is there")
         self.disk.topics[write.topic.topic_id] = write.topic
 
     def _DropTopic(self, write: w.DropTopic) -> None:

@@ -1,11 +1,12 @@
 """How a broker follows its cluster: its own registration, topics, and the places of partitions, turn by turn.
 
 Level-triggered: what the view says now counts, however it came about. Data go only on a fresh view, and only for a tombstone or long after
-a partition was moved away, or when its topic's name is another one's: that something is missing in the tree is never a reason.
+a partition was moved away: that something is missing in the tree is never a reason, nor that its name is another one's.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from zmqmq.core.cluster import Cluster
 
 UNWANTED_INTERVAL = 10.0
-"""Seconds between looks for replicas that were moved away."""
+"""Seconds between looks for replicas that were moved away, and for topics that are held up."""
 DELETE_AFTER = 3600.0
 """Seconds that a replica which was moved away is kept."""
 
@@ -34,8 +35,10 @@ class Following:
         self._trouble = ""
         """What the operator knows to be in the way of a registration."""
         self._unwanted: dict[Key, float] = {}
-        self._held_up: set[int] = set()
-        """Topics of the cluster that cannot come here while another one of that name is here."""
+        self._held_up: Mapping[int, set[int]] = {}
+        """Topics of the cluster that cannot come here while others of that name are here."""
+        self._looks: dict[int, int] = {}
+        """How often in a row a topic was found to be held up."""
         self._next_unwanted = 0.0
 
     def registration(self) -> None:
@@ -85,12 +88,12 @@ class Following:
         changes = self._cluster.mirror.take_changes()
         if not changes:
             return
+        if changes & {"topics", "deleted", "fresh"}:
+            self._topics()
         for key in sorted(change for change in changes if isinstance(change, tuple)):
             entry = self._cluster.view.places.get(key)
             if entry is not None:
                 self.learn(key, entry.place, entry.version)
-        if changes & {"topics", "deleted", "fresh"}:
-            self._topics()
         if "brokers" in changes:
             for replica in self._cluster.roles:
                 if replica.leads:
@@ -167,6 +170,18 @@ class Following:
         if now >= self._next_unwanted:
             self._next_unwanted = now + UNWANTED_INTERVAL
             self._drop_unwanted()
+            self._tell_held_up()
+
+    def _tell_held_up(self) -> None:
+        """Once for each, and not at the first look: a tombstone may be seen a moment later than the topic that was made after it."""
+        view = self._cluster.view
+        if not view.is_fresh:
+            return
+        self._looks = {topic_id: self._looks.get(topic_id, 0) + 1 for topic_id in self._held_up}
+        for topic_id in [topic_id for topic_id, looks in self._looks.items() if looks == 2]:
+            on_disk = ", ".join(map(str, sorted(self._held_up[topic_id])))
+            effect = "this broker has data of another topic of that name, and no tombstone says that they may go: it keeps them, and holds nothing of this one"
+            self._cluster.context.note("topic held up", topic=view.topics_by_id[topic_id].record.name, topic_id=topic_id, on_disk=on_disk, effect=effect)
 
     def _drop_unwanted(self) -> None:
         """Partitions that have been moved away for good: their records go after a while, and only by a fresh picture."""

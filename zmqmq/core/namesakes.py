@@ -1,14 +1,15 @@
-"""Topics that bear the name of another one: a topic was deleted and made again while this broker did not look, or has a name of its own from the
-time when it stood alone.
+"""Topics that bear the name of another one: a topic was deleted and made again while this broker did not look, or the broker has a name of its own from
+the time when it stood alone, or it looks at a tree that has forgotten its topics.
 
 A name stands for one topic at a time, in the cluster and on the disk, in whatever case it is written. So the earlier one has to go before anything
-is done for the later one, and it goes only for a reason: a tombstone, or that the cluster, to which it belonged, has given its name to another topic
-and knows nothing of it any more. A topic that never belonged to the cluster stays, and the cluster's topic of that name finds no place on this broker.
+is done for the later one, and data go for a tombstone only: that the cluster knows nothing of a topic and has given its name to another one looks the
+same in a tree that was lost, is an old copy, or is another cluster's. Without a tombstone the cluster's topic finds no place on this broker
+until the operator has decided.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from zmqmq.core.catalogue import Topic
 from zmqmq.core.cluster_view import ClusterView
@@ -17,24 +18,21 @@ from zmqmq.core.replica import Replica
 
 
 def over(replicas: Iterable[Replica], topics: Iterable[Topic], view: ClusterView) -> set[int]:
-    """Ids of topics that are known here and gone for good. Only for a view that is fresh."""
-    names = {topic.record.topic_id: topic.record.name for topic in topics}
-    own: set[int] = set()
-    """Never a part of this cluster."""
-    for replica in replicas:
-        names[replica.key[0]] = replica.topic.name
-        if replica.promised == 0:
-            own.add(replica.key[0])
-    unknown = names.keys() - view.topics_by_id.keys() - view.part_topics - own
-    taken = {folded(name) for name in view.topics}
-    return (names.keys() & view.deleted) | {topic_id for topic_id in unknown if folded(names[topic_id]) in taken}
+    """Ids of topics that are known here and gone for good, and of those of which there is nothing here but a name that is another one's by now. Only for
+    a view that is fresh."""
+    here = {replica.key[0] for replica in replicas}
+    names = {topic.record.topic_id: folded(topic.record.name) for topic in topics}
+    given = {folded(name) for name in view.topics}
+    bare = names.keys() - here - view.topics_by_id.keys()
+    return ((names.keys() | here) & view.deleted) | {topic_id for topic_id in bare if names[topic_id] in given}
 
 
-def held_up(replicas: Iterable[Replica], topics: Iterable[Topic], view: ClusterView) -> set[int]:
-    """Ids of the cluster's topics whose names others still have here."""
+def held_up(replicas: Iterable[Replica], topics: Iterable[Topic], view: ClusterView) -> Mapping[int, set[int]]:
+    """Ids of the cluster's topics whose names others still have here, and of these others."""
     here: dict[str, set[int]] = {}
     for topic in topics:
         here.setdefault(folded(topic.record.name), set()).add(topic.record.topic_id)
     for replica in replicas:
         here.setdefault(folded(replica.topic.name), set()).add(replica.key[0])
-    return {entry.record.topic_id for name, entry in view.topics.items() if here.get(folded(name), set()) - {entry.record.topic_id}}
+    named = ((entry.record.topic_id, here.get(folded(name), set())) for name, entry in view.topics.items())
+    return {topic_id: others for topic_id, ids in named if (others := ids - {topic_id})}
