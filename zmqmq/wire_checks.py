@@ -108,6 +108,8 @@ def _check_subscribed(command: data.Subscribed) -> None:
 
 def _check_settlements(command: data.Settle | data.Settled) -> None:
     settlements = command.settlements if isinstance(command, data.Settle) else command.lost
+    if isinstance(command, data.Settled):
+        _check_integers(command.elsewhere, "settled.elsewhere")
     for settlement in settlements:
         check_scalars(settlement, "settle.settlements")
         _check_integers(settlement.offsets or (), "settle.settlements.offsets")

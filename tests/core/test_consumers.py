@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from tests.core.acts import Consumer, Producer, refused, settle_all
+from tests.core.acts import Consumer, Producer, done, lag, letters, queue_of, refused, settings, settle_all
 from tests.core.world import World
 from zmqmq.core import admin_commands as admin
-from zmqmq.core.commands import WAKE, Beacon, Empty, HeldLease, Pull, Settle, Settled, Settlement, Subscribe, WhoAreYou
+from zmqmq.core.commands import WAKE, Beacon, Empty, HeldLease, Pull, Settle, Settled, Settlement, Subscribe, Subscribed, WhoAreYou
 from zmqmq.core.model import Limits
 
 
@@ -181,35 +183,65 @@ def test_there_is_a_limit_on_groups_and_it_says_what_to_do() -> None:
     assert answer.code == "Overloaded" and "delete groups" in answer.hint
 
 
-def test_settling_without_a_subscription_is_refused() -> None:
+def test_what_is_settled_without_a_subscription_is_lost() -> None:
     world = World()
     producer, consumer = Producer(world), Consumer(world)
     producer.send(b"a")
+    settle = world.settle(consumer.take(), "ack")
+    assert world.ask(producer.address, settle, Settled) == Settled(settle.id, settle.settlements)
+    assert queue_of(world).book.held == 1, "it is the other one's"
+
+
+IMPOSSIBLE = pytest.mark.parametrize(
+    "options, named", [({"delay": -1.0}, "the delay is -1.0 s"), ({"delay": 1e9}, "the delay is"), ({"reason": "x" * 5000}, "5000 characters")]
+)
+
+
+@IMPOSSIBLE
+def test_who_asks_for_what_is_not_allowed_has_lost_the_message_and_it_comes_again(options: dict[str, Any], named: str) -> None:
+    world = World(defaults=settings())
+    producer, consumer, other = Producer(world), Consumer(world), Consumer(world, "other")
+    first = producer.send(b"a", b"b", key=b"k")
     lot = consumer.take()
-    assert refused(world, producer.address, world.settle(lot, "ack")).code == "UnknownGroup"
+    lost = consumer.settle(lot, "nack", [first], **options)
+    assert [entry.offsets for entry in lost] == [[first]]
+    assert consumer.recalled() == [(lot.lease, [first + 1])], "the later one of its key goes with it, as always"
+    world.pass_time(2.0)
+    assert other.take().attempts == [2, 1]
 
 
-@pytest.mark.parametrize("delay", [-1.0, 1e9])
-def test_a_nack_with_an_impossible_delay_is_refused(delay: float) -> None:
-    world = World()
+@IMPOSSIBLE
+def test_a_dead_letter_says_that_its_consumer_asked_for_what_is_not_allowed(options: dict[str, Any], named: str) -> None:
+    world = World(defaults=settings(max_attempts=1))
     producer, consumer = Producer(world), Consumer(world)
     producer.send(b"a")
-    assert refused(world, consumer.address, world.settle(consumer.take(), "nack", delay=delay)).code == "InvalidValue"
+    consumer.nack(consumer.take(), **options)
+    assert [named in letter.reason for letter in letters(world, producer.address)] == [True]
 
 
-def test_an_endless_reason_is_refused() -> None:
-    world = World()
-    producer, consumer = Producer(world), Consumer(world)
-    producer.send(b"a")
-    assert refused(world, consumer.address, world.settle(consumer.take(), "nack", reason="x" * 5000)).code == "InvalidValue"
-
-
-def test_settling_in_a_partition_that_is_none_is_refused() -> None:
+def test_what_is_settled_in_a_partition_that_is_none_is_lost() -> None:
     world = World()
     Producer(world)
     consumer = Consumer(world)
     bad = Settle(world.next_id(), [Settlement(consumer.queue, 7, 1, 1, "ack")])
-    assert refused(world, consumer.address, bad).code == "InvalidValue"
+    assert world.ask(consumer.address, bad, Settled) == Settled(bad.id, bad.settlements)
+
+
+def test_a_topic_that_is_gone_takes_no_settlement_of_another_one_along() -> None:
+    world = World()
+    Producer(world, "p", 1, "kept").send(b"x")
+    doomed = Producer(world, "q", 2, "doomed")
+    doomed.send(b"y")
+    address = world.connect("c", timeout=300.0)
+    for topic in ("kept", "doomed"):
+        world.ask(address, world.subscribe(address, "g", topic), Subscribed)
+    of_doomed, of_kept = sorted(world.pull(address), key=lambda lot: lot.values, reverse=True)
+    done(world, doomed.address, admin.DeleteTopic(world.next_id(), "doomed"))
+    world.take(address)
+    answer = world.ask(address, settle_all(world, of_doomed, of_kept), Settled)
+    assert [entry.queue for entry in answer.lost] == [of_doomed.queue] and answer.elsewhere == []
+    assert lag(world, doomed.address, topic="kept").lag == 0
+    assert queue_of(world, topic="kept").book.held == 0
 
 
 def test_an_empty_settle_is_answered() -> None:

@@ -223,14 +223,15 @@ def test_who_joins_while_the_topic_is_deleted_is_told_so() -> None:
     assert [answer.code for answer in world.take(consumer.address) if isinstance(answer, Refused) and answer.id == join.id] == ["Overloaded"]
 
 
-def test_a_settle_with_one_bad_entry_changes_nothing() -> None:
+def test_a_settle_with_one_bad_entry_carries_out_the_others() -> None:
     world, producer, consumer = people()
     first = producer.send(b"a", b"b")
     lot = consumer.take()
     good = Settlement(lot.queue, 0, lot.epoch, lot.lease, "ack", [first])
     bad = Settlement(lot.queue, 0, lot.epoch, lot.lease, "nack", [first + 1], -1.0)
-    assert refused(world, consumer.address, Settle(world.next_id(), [good, bad])).code == "InvalidValue"
-    assert lag(world, producer.address).lag == 2
+    answer = world.ask(consumer.address, Settle(world.next_id(), [bad, good]), Settled)
+    assert answer.lost == [bad] and answer.elsewhere == []
+    assert lag(world, producer.address).lag == 1 and queue_of(world).book.held == 0
 
 
 def test_what_a_consumer_does_not_present_of_a_lease_goes_back_at_once() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.core.acts import Consumer, Producer, done, partition_of, queue_of, refused, settings
+from tests.core.acts import Consumer, Producer, done, partition_of, queue_of, refused, settings, settle_all
 from tests.core.world import World
 from zmqmq.core import admin_commands as admin
-from zmqmq.core.commands import Describe, Described, Moved, Produced, Refused, Settle, Settlement, Subscribe, Subscribed
+from zmqmq.core.commands import Describe, Described, Lot, Moved, Produced, Refused, Settled, Subscribe, Subscribed
 from zmqmq.core.context import Leadership
 from zmqmq.core.partition import Partition
 from zmqmq.errors import NotLeader
@@ -73,8 +73,8 @@ def test_a_settling_that_is_faster_than_the_lease_it_is_about_is_asked_for_again
     partition = partition_of(world, 0)
     partition.expect_members(world.now)
     partition.log.lead(2)
-    answer = refused(world, consumer.address, world.settle(lot, "ack"))
-    assert answer.code == "NotLeader", "the consumer may still bring the lease along into the new leadership"
+    answer = world.ask(consumer.address, world.settle(lot, "ack"), Settled)
+    assert answer.elsewhere == [0], "the consumer may still bring the lease along into the new leadership"
 
 
 def test_a_seek_on_a_partition_elsewhere_is_refused_and_one_on_all_moves_those_here(world: World) -> None:
@@ -174,16 +174,30 @@ def test_who_does_not_report_about_a_partition_is_dismissed_there_only(world: Wo
     assert sorted(queue_of(world, number=1).state.members) == ["first", "other"]
 
 
-def test_a_settle_that_concerns_a_partition_elsewhere_is_refused_as_a_whole(world: World) -> None:
+def hold_each(world: World) -> tuple[Consumer, dict[int, Lot]]:
+    """A consumer that holds a message of each of two partitions."""
     producer, consumer = Producer(world), Consumer(world)
     for number in range(2):
         producer.send(b"x", partition=number)
-    lots = consumer.pull()
+    return consumer, {lot.partition: lot for lot in consumer.pull()}
+
+
+def test_of_a_settle_what_concerns_partitions_elsewhere_is_to_be_repeated_there_and_the_rest_is_done(world: World) -> None:
+    consumer, lots = hold_each(world)
     leave(world, 1)
-    both = Settle(world.next_id(), [Settlement(lot.queue, lot.partition, lot.epoch, lot.lease, "ack") for lot in lots])
-    assert refused(world, consumer.address, both).code == "NotLeader"
-    here = next(lot for lot in lots if lot.partition == 0)
-    assert consumer.ack(here) == [], "nothing of it was carried out"
+    both = settle_all(world, lots[1], lots[0])
+    answer = world.ask(consumer.address, both, Settled)
+    assert [answer.lost[place] for place in answer.elsewhere] == [both.settlements[0]] == answer.lost
+    assert queue_of(world, number=0).state.lag == 0
+    assert consumer.ack(lots[0]) == [world.settle(lots[0], "ack").settlements[0]], "it was carried out"
+
+
+def test_what_came_too_late_is_told_from_what_is_to_be_repeated_elsewhere(world: World) -> None:
+    consumer, lots = hold_each(world)
+    consumer.ack(lots[0])
+    leave(world, 1)
+    both = settle_all(world, lots[1], lots[0])
+    assert world.ask(consumer.address, both, Settled) == Settled(both.id, [both.settlements[1], both.settlements[0]], [1])
 
 
 # --- what was not committed ----------------------------------------------------------------------------------------
@@ -216,7 +230,18 @@ def test_a_lost_leadership_refuses_what_was_not_committed(world: World) -> None:
     world.turn((producer.address, producer.batch(b"y")), (consumer.address, world.settle(lot, "ack")))
     leave(world, 0)
     assert [answer.code for answer in mail(world, producer.address, Refused)] == ["NotLeader"]
-    assert [answer.code for answer in mail(world, consumer.address, Refused)] == ["NotLeader"]
+    assert [(answer.lost, answer.elsewhere) for answer in mail(world, consumer.address, Settled)] == [(world.settle(lot, "ack").settlements, [0])]
+
+
+def test_what_is_committed_is_confirmed_though_another_partition_of_the_same_settle_is_lost_meanwhile(world: World) -> None:
+    consumer, lots = hold_each(world)
+    hold_back(world, 1)
+    both = settle_all(world, lots[0], lots[1])
+    world.turn((consumer.address, both))
+    assert mail(world, consumer.address, Settled) == []
+    leave(world, 1)
+    assert mail(world, consumer.address, Settled) == [Settled(both.id, [both.settlements[1]], [0])]
+    assert queue_of(world, number=0).state.lag == 0
 
 
 def test_a_subscription_goes_on_with_the_partitions_that_remain(world: World) -> None:

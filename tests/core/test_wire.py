@@ -65,6 +65,7 @@ ANSWERS = [
     data.Produced(3, 17, 1.0),
     data.Delivery(5, [data.Lot(1, 0, 1, 9, [3, 5], [1.0, 1.0], [b"a", b"b"], [1, 2], None, None, [1, 2])]),
     data.Settled(6, [data.Settlement(1, 0, 1, 9, "ack", [3])]),
+    data.Settled(6, [data.Settlement(1, 0, 1, 9, "ack", [3])], [0]),
     data.Refused(6, "StorageFull", "the disk is full", details={"broker": "b"}),
     data.Moved("temp_1"),
     data.Subscribed(9, 1, "temp_1", "g", [data.KeptLease(0, 1, 9, 2, 10, [3], [5])], [0, 2]),

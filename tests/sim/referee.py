@@ -80,8 +80,18 @@ class Referee:
             self.situations["lease kept"] += sum(bool(lease.kept) for lease in command.leases)
             self.situations["lease not kept"] += sum(not lease.kept for lease in command.leases)
         elif isinstance(command, Settled):
-            self.situations["settled too late"] += bool(command.lost)
+            self._settled(host, client, command)
         self.situations["recalled"] += isinstance(command, Recalled)
+
+    def _settled(self, host: Host, client: str, command: Settled) -> None:
+        self.situations["settled too late"] += len(command.lost) > len(command.elsewhere)
+        self.situations["to be settled elsewhere"] += bool(command.elsewhere)
+        assert host.broker is not None
+        for moved in [command.lost[place] for place in command.elsewhere]:
+            hub = host.broker.node.context.hub_numbers.get(moved.queue)
+            partition = hub.partitions.get(moved.partition) if hub is not None else None
+            is_over = partition is None or partition.log.epoch > moved.epoch
+            demand(is_over, "a leader sends elsewhere what it has to decide itself", host.name, client, moved)
 
     def _delivered(self, host: Host, client: str, lot: Lot) -> None:
         broker = host.broker

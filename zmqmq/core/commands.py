@@ -277,10 +277,13 @@ class Settle(Command, frozen=True, tag="settle"):
 
 
 class Settled(Command, frozen=True, tag="settled"):
-    """Recorded and committed; `lost` repeats those settlements (with their offsets) that came too late."""
+    """Recorded and committed, except for `lost`: it repeats those settlements (with their offsets) that came too late or ask for what is not allowed."""
 
     id: int
     lost: list[Settlement]
+    elsewhere: list[int] = []
+    """Which of `lost`, by their place in it, are not lost yet: their partitions are led elsewhere now, and they are to be repeated there. Who does not
+    know this field takes them for lost, which is safe."""
 
 
 class Recalled(Command, frozen=True, tag="recalled"):

@@ -8,6 +8,7 @@ from zmqmq.core.catalogue import Catalogue, Topic
 from zmqmq.core.commands import KeptLease, Recalled, Settle, Settled, Settlement, Subscribe, Subscribed
 from zmqmq.core.context import Context
 from zmqmq.core.hub import Hub
+from zmqmq.core.leases import Lease
 from zmqmq.core.lots import with_offsets
 from zmqmq.core.names import check_name
 from zmqmq.core.operations import GroupCreated, MemberJoined, MemberLeft
@@ -15,7 +16,7 @@ from zmqmq.core.partition import Partition
 from zmqmq.core.queue import Recall
 from zmqmq.core.reclaim import reclaim, release_absent
 from zmqmq.core.sessions import Session
-from zmqmq.errors import InvalidValue, NotLeader, Overloaded, UnknownGroup, ZmqmqError
+from zmqmq.errors import CallerError, InvalidValue, NotLeader, Overloaded, UnknownGroup, ZmqmqError
 
 SUBSCRIPTIONS_MAX = 1_000
 """Topics that one session may subscribe to."""
@@ -63,7 +64,7 @@ class Consumers:
                 return
             self._joined(session, epoch, hub, partitions, command, leases)
 
-        self.context.when_committed(partitions, joined)
+        self.context.when_known(partitions, joined)
 
     def _joined(self, session: Session, epoch: int, hub: Hub, partitions: Iterable[Partition], command: Subscribe, leases: Iterable[KeptLease]) -> None:
         """The membership is committed; partitions that are not led here any more are left out of the answer. `epoch`: of the connection that asked; if
@@ -196,58 +197,80 @@ class Consumers:
     # --- settling --------------------------------------------------------------------------------------------------
 
     def settle(self, session: Session, command: Settle) -> None:
-        """Ends leases; the answer follows when that is committed, and names what came too late."""
-        lost: list[Settlement] = []
-        concerned: dict[Partition, None] = {}
-        places = [self._checked(session, settlement) for settlement in command.settlements]  # all are good, or nothing happens
-        for settlement, (hub, partition) in zip(command.settlements, places, strict=True):
-            concerned[self.context.touch(partition)] = None
-            late = self._settle_one(session, hub, partition, settlement)
-            if late is None or late:
-                lost.append(with_offsets(settlement, late))
+        """Ends leases, each settlement by itself; the answer follows when all that is decided here is committed, and names what was not carried out."""
+        late: list[Settlement] = []
+        moved: list[Settlement] = []
+        said: dict[Partition, list[Settlement]] = {}
+        for settlement in command.settlements:
+            try:
+                hub, partition = self._place(session, settlement)
+            except NotLeader:
+                moved.append(settlement)
+            except CallerError:
+                late.append(settlement)
+            else:
+                said.setdefault(self.context.touch(partition), []).append(settlement)
+                missed = self._settle_one(session, hub, partition, settlement)
+                if missed is None or missed:
+                    late.append(with_offsets(settlement, missed))
 
-        def not_here(error: ZmqmqError) -> None:
-            self.context.refuse(session.address, command.id, error)
+        def not_here(partition: Partition, error: ZmqmqError) -> None:
+            moved.extend(said[partition])
 
-        self.context.when_committed(concerned, lambda: self.context.send(session, Settled(command.id, lost)), not_here)
+        def answer() -> None:
+            self.context.send(session, Settled(command.id, [*late, *moved], list(range(len(late), len(late) + len(moved)))))
 
-    def _checked(self, session: Session, settlement: Settlement) -> tuple[Hub, Partition]:
-        """What the settlement is about; raises UnknownGroup, InvalidValue or NotLeader."""
+        self.context.when_known(said, answer, not_here)
+
+    def _place(self, session: Session, settlement: Settlement) -> tuple[Hub, Partition]:
+        """What the settlement is about; raises UnknownGroup, UnknownTopic, InvalidValue or NotLeader."""
         hub = self._subscribed(session, settlement.queue)
-        longest = self.context.settings.limits.max_delay
-        if settlement.delay is not None and not 0 <= settlement.delay <= longest:
-            raise InvalidValue(f"the delay is {settlement.delay} s", hint=f"allowed are 0 to {longest:g} s")
-        if len(settlement.reason) > REASON_LENGTH_MAX:
-            raise InvalidValue(f"the reason has {len(settlement.reason)} characters", hint=f"at most {REASON_LENGTH_MAX} are allowed")
         partition = self.catalogue.led(self.catalogue.get(hub.topic), settlement.partition, is_placed=True)
         if (queue := partition.queues.get(hub.group)) and session.client_id in queue.reclaim and settlement.epoch < partition.log.epoch:  # it may bring it
             raise NotLeader("the lease is of an earlier leadership", hint="describe the topic and subscribe again", topic=hub.topic, partition=partition.number)
         return hub, partition
 
     def _settle_one(self, session: Session, hub: Hub, partition: Partition, settlement: Settlement) -> list[int] | None:
-        """Settles what the session still holds of it; returns the offsets that it does not hold (None: the whole lease)."""
+        """Settles what the session still holds of it; returns the offsets of which that cannot be said (None: the whole lease)."""
         queue = partition.queues.get(hub.group)
         lease = queue.book.leases.get(settlement.lease) if queue and settlement.epoch == partition.log.epoch else None
         if queue is None or lease is None or lease.holder.member != session.client_id:
             return settlement.offsets
         wanted = list(lease.open) if settlement.offsets is None else list(dict.fromkeys(settlement.offsets))
         valid = [offset for offset in wanted if offset in lease.open]
+        if fault := self._fault(settlement):
+            self.recall(session, hub, partition, queue.nack(lease, valid, fault, None, self.context.wall) if valid else ())
+            return wanted
         if valid:
-            self.context.counters.settled += len(valid) if settlement.outcome in ("ack", "reject") else 0
-            recalls: list[Recall] = []
-            if settlement.outcome == "ack":
-                queue.ack(lease, valid)
-            elif settlement.outcome == "reject":
-                queue.reject(lease, valid, settlement.reason or "rejected")
-            elif settlement.outcome == "nack":
-                recalls = queue.nack(lease, valid, settlement.reason or "nacked", settlement.delay, self.context.wall)
-            else:
-                recalls = queue.release(lease, valid, self.context.wall)
-            self.recall(session, hub, partition, recalls)
+            self._carry_out(session, hub, partition, lease, valid, settlement)
         if len(valid) == len(wanted):
             return []
         held = set(valid)
         return [offset for offset in wanted if offset not in held]
+
+    def _fault(self, settlement: Settlement) -> str:
+        """What the settlement asks for and is not allowed, "" if nothing. Its messages fail with that: kept, they would be held until their
+        consumer is gone, and returned uncounted they would come again at once, for ever."""
+        longest = self.context.settings.limits.max_delay
+        if settlement.delay is not None and not 0 <= settlement.delay <= longest:
+            return f"the delay is {settlement.delay} s, allowed are 0 to {longest:g} s"
+        if len(settlement.reason) > REASON_LENGTH_MAX:
+            return f"the reason has {len(settlement.reason)} characters, at most {REASON_LENGTH_MAX} are allowed"
+        return ""
+
+    def _carry_out(self, session: Session, hub: Hub, partition: Partition, lease: Lease, offsets: list[int], settlement: Settlement) -> None:
+        queue, outcome, reason, wall = partition.queues[hub.group], settlement.outcome, settlement.reason, self.context.wall
+        self.context.counters.settled += len(offsets) if outcome in ("ack", "reject") else 0
+        recalls: list[Recall] = []
+        if outcome == "ack":
+            queue.ack(lease, offsets)
+        elif outcome == "reject":
+            queue.reject(lease, offsets, reason or "rejected")
+        elif outcome == "nack":
+            recalls = queue.nack(lease, offsets, reason or "nacked", settlement.delay, wall)
+        else:
+            recalls = queue.release(lease, offsets, wall)
+        self.recall(session, hub, partition, recalls)
 
     def recall(self, session: Session, hub: Hub, partition: Partition, recalls: Iterable[Recall]) -> None:
         """Tells the consumer what it does not hold any more."""

@@ -33,7 +33,7 @@ from zmqmq.core.returning import Returning
 from zmqmq.core.settling import Settling, Verdict, forget_done
 from zmqmq.core.subscription import Losses, Subscription
 from zmqmq.core.topology import Letter, Topology
-from zmqmq.errors import NotLeader, ZmqmqError, from_code
+from zmqmq.errors import ZmqmqError, from_code
 
 DAMAGED = "checksum mismatch"
 """Reason of the reject that answers a damaged message."""
@@ -58,7 +58,7 @@ class Consuming:
         self.topology = Topology(random)
         """Who leads what: which brokers to have sessions with."""
         self.subscriptions = {topic: Subscription(self.topology.topic(topic), random, group, start, create) for topic in topics}
-        self.settling = Settling(next_id, random)
+        self.settling = Settling(self.topology, next_id, random)
         self.is_wanted = False
         """The application has asked for messages at least once; before that none are fetched."""
         self.is_draining = False
@@ -106,9 +106,7 @@ class Consuming:
         elif isinstance(command, Empty):
             self._empty(broker, command, now)
         elif isinstance(command, Settled):
-            for held in self.settling.about(command.id):
-                self.topology.topic(held.subscription.topic).believe(held.partition)
-            self._lost(self.settling.settled(command) or [])
+            self._lost(self.settling.settled(command, now) or [])
             if broker in self._pullers:
                 self._pullers[broker].settled()
         elif isinstance(command, Recalled):
@@ -306,7 +304,7 @@ class Consuming:
         answer = subscription.subscribed(broker, command) if subscription is not None else None
         if answer is not None:
             losses, presented = answer
-            self.settling.presented(presented)
+            self.settling.presented(broker, presented)
             self._lost(losses)
             self.woken(broker)
 
@@ -330,9 +328,6 @@ class Consuming:
 
     def _refused(self, command: Refused, now: float) -> bool:
         error = from_code(command.code, command.message, command.hint, command.details)
-        if isinstance(error, NotLeader):
-            for held in self.settling.about(command.id):
-                self.topology.topic(held.subscription.topic).doubt(held.partition)
         losses = self.settling.refused(command.id, error, now)
         if losses is not None:
             self._lost(losses)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -128,12 +129,21 @@ class Context:
     def refuse(self, address: bytes, request: int, error: ZmqmqError) -> None:
         self.sends.append((address, Refused(request, error.code, error.message, error.hint, error.details)))
 
-    def when_committed(
-        self, partitions: Iterable[Partition], then: Callable[[], None], lost: Callable[[ZmqmqError], None] | None = None
-    ) -> None:
-        """Calls `then` when what these partitions have appended so far is committed on all of them.
+    def when_committed(self, partitions: Iterable[Partition], then: Callable[[], None], lost: Callable[[ZmqmqError], None]) -> None:
+        """Calls `then` when what these partitions have appended so far is committed on all of them; `lost` instead, once, if the leadership of one
+        ends before."""
+        is_lost = False
 
-        If the leadership of one ends before, `lost` is called instead, once; None: those that remain are enough."""
+        def not_here(partition: Partition, error: ZmqmqError) -> None:
+            nonlocal is_lost
+            if not is_lost:
+                is_lost = True
+                lost(error)
+
+        self.when_known(partitions, lambda: None if is_lost else then(), not_here)
+
+    def when_known(self, partitions: Iterable[Partition], then: Callable[[], None], not_here: Callable[[Partition, ZmqmqError], None] | None = None) -> None:
+        """Calls `then` when what each of these partitions has appended so far is committed, or its leadership has ended before, as `not_here` is told."""
         waiting = list(partitions)
         left = len(waiting)
         if not left:
@@ -146,16 +156,13 @@ class Context:
             if left == 0:
                 then()
 
-        def not_here(error: ZmqmqError) -> None:
-            nonlocal left
-            if lost is None:
-                one_less()
-            elif left > 0:
-                left = -1
-                lost(error)
+        def ended(partition: Partition, error: ZmqmqError) -> None:
+            if not_here is not None:
+                not_here(partition, error)
+            one_less()
 
         for partition in waiting:
-            self.touch(partition).after_commit(one_less, not_here)
+            self.touch(partition).after_commit(one_less, partial(ended, partition))
 
     def drop_hub(self, hub: Hub) -> None:
         """The topic or the group is gone; nobody may refer to the hub any more."""

@@ -72,4 +72,4 @@ class Greeting:
             self.context.sessions.remove(session)
             self.context.note("session closed", client=session.client_id, name=session.name)
 
-        self.context.when_committed(concerned, farewell)
+        self.context.when_known(concerned, farewell)

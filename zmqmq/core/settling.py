@@ -2,13 +2,14 @@
 
 A verdict stays here until the broker that leads its partition has confirmed it. It is never repeated within a session (the repeat would be told that the
 lease is gone): an answer that does not come ends the session by silence. On a new session, or under a new leader, the unconfirmed ones go again, under the
-leases' new numbers, and only for messages that the broker still counts as held by us.
+leases' new numbers, and only for messages that the broker still counts as held by us. A broker that decides nothing of a verdict, because the
+partition is led elsewhere now, makes only that *place* wait: verdicts about other partitions, and for other brokers, go on.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Sequence
 from math import inf
 from typing import NamedTuple
 
@@ -16,10 +17,15 @@ from zmqmq.core.backoff import Backoff
 from zmqmq.core.commands import Outcome, Settle, Settled, Settlement
 from zmqmq.core.held import LOST, SETTLED, SETTLING, Held
 from zmqmq.core.subscription import Losses
-from zmqmq.errors import ZmqmqError
+from zmqmq.core.topology import Topology
+from zmqmq.errors import NotLeader, ZmqmqError
 
 MAX_SETTLES = 8
 """Settles without an answer at a time and broker; beyond it verdicts gather for the next one."""
+Place = tuple[str, str, int]
+"""(topic, broker, partition)"""
+_Lease = tuple[int, int, int, int]
+"""(queue, partition, epoch, lease): what names a lease at one broker."""
 
 
 class Verdict(NamedTuple):
@@ -39,16 +45,25 @@ class _Sent(NamedTuple):
     parts: list[tuple[Verdict, Settlement]]
 
 
+class _Pause:
+    """Until when a broker is told nothing about one partition: it could not take what it was told."""
+
+    def __init__(self, random: Callable[[], float]) -> None:
+        self.resume_at = -inf
+        self.backoff = Backoff(random)
+
+
 class Settling:
     """All verdicts that have not been confirmed."""
 
-    def __init__(self, next_id: Callable[[], int], random: Callable[[], float]) -> None:
+    def __init__(self, topology: Topology, next_id: Callable[[], int], random: Callable[[], float]) -> None:
+        self._topology = topology
         self._next_id = next_id
+        self._random = random
         self._acked: list[Held] = []
         self._verdicts: deque[Verdict] = deque()
         self._sent: dict[int, _Sent] = {}
-        self._resume_at = -inf
-        self._backoff = Backoff(random)
+        self._pauses: dict[Place, _Pause] = {}
 
     @property
     def is_idle(self) -> bool:
@@ -68,11 +83,13 @@ class Settling:
 
     def reopened(self, broker: str) -> None:
         """The session with a broker is over or a new one: what it has not confirmed goes again, first and in order."""
-        self._resume_at = -inf
+        self._pauses = {place: pause for place, pause in self._pauses.items() if place[1] != broker}
         self._take_back(lambda sent, held: sent.broker == broker)
 
-    def presented(self, helds: Iterable[Held]) -> None:
-        """A broker has answered what becomes of these leases: what was said about them to another one is said again."""
+    def presented(self, broker: str, helds: Collection[Held]) -> None:
+        """A broker has answered what becomes of these leases: what was said about them to another one is said again, at once."""
+        for held in helds:
+            self._pauses.pop(_place(broker, held), None)
         marked = set(map(id, helds))
         if marked and self._sent:
             self._take_back(lambda sent, held: id(held) in marked)
@@ -93,14 +110,14 @@ class Settling:
         """The Settles to send now, and to whom."""
         self._gather()
         free = self._free(lines)
-        if not self._verdicts or not free or now < self._resume_at:
+        if not self._verdicts or not free:
             return []
         parts: dict[str, list[tuple[Verdict, Settlement]]] = {}
         parked: list[Verdict] = []
         while self._verdicts:
             verdict = self._verdicts.popleft()
             broker, queue = verdict.held.subscription.routes.get(verdict.held.partition, ("", 0))
-            if broker in free:
+            if broker in free and now >= self._resume_at(broker, verdict.held):
                 if (settlement := _settlement(verdict, queue)) is not None:
                     parts.setdefault(broker, []).append((verdict, settlement))
             elif broker or verdict.held.open:
@@ -110,36 +127,46 @@ class Settling:
 
     def _free(self, lines: Sequence[str]) -> set[str]:
         """The brokers that may get a Settle now."""
-        waiting: dict[str, int] = {}
-        for sent in self._sent.values():
-            waiting[sent.broker] = waiting.get(sent.broker, 0) + 1
-        return {broker for broker in lines if waiting.get(broker, 0) < MAX_SETTLES}
+        return set(lines) - self._busy()
+
+    def _busy(self) -> set[str]:
+        """The brokers that have to answer first."""
+        waiting = Counter(sent.broker for sent in self._sent.values())
+        return {broker for broker, count in waiting.items() if count >= MAX_SETTLES}
 
     def _send(self, broker: str, parts: list[tuple[Verdict, Settlement]]) -> Settle:
         number = self._next_id()
         self._sent[number] = _Sent(broker, parts)
         return Settle(number, [settlement for _, settlement in parts])
 
-    def settled(self, command: Settled) -> Losses | None:
-        """Takes a confirmation; gives what came too late, or None if it confirms nothing of ours."""
+    def settled(self, command: Settled, now: float) -> Losses | None:
+        """Takes a confirmation; gives what was not carried out, or None if it confirms nothing of ours. What is to be repeated elsewhere goes again."""
         found = self._sent.pop(command.id, None)
         if found is None:
             return None
-        self._backoff.reset()
-        late: dict[tuple[int, int, int, int], set[int]] = {}
-        gone = {_lease_of(lost) for lost in command.lost if lost.offsets is None}  # all that was left of the lease
-        for lost in command.lost:
-            late.setdefault(_lease_of(lost), set()).update(lost.offsets or ())
+        missed: dict[_Lease, set[int] | None] = {}
+        moved: set[_Lease] = set()
+        elsewhere = set(command.elsewhere)
+        for number, lost in enumerate(command.lost):
+            if number in elsewhere:
+                moved.add(_lease_of(lost))
+            else:
+                _add_missed(missed, lost)
         losses: Losses = []
+        again: list[Verdict] = []
         for verdict, settlement in found.parts:
             lease = _lease_of(settlement)
-            _conclude(verdict, set(verdict.held.offsets) if lease in gone else late.get(lease), losses)
+            if lease in missed:
+                _lose(verdict, missed[lease], losses)
+            if lease in moved:
+                again.append(verdict)
+            else:
+                self._pauses.pop(_place(found.broker, verdict.held), None)
+                self._topology.topic(verdict.held.subscription.topic).believe(verdict.held.partition)
+                verdict.held.end(verdict.indices, SETTLED)
+            _forget_if_done(verdict.held)
+        self._repeat(found.broker, again, now, is_moved=True)
         return losses
-
-    def about(self, number: int) -> list[Held]:
-        """The leases that a Settle without an answer is about."""
-        found = self._sent.get(number)
-        return [verdict.held for verdict, _ in found.parts] if found is not None else []
 
     def refused(self, number: int, error: ZmqmqError, now: float) -> Losses | None:
         """Takes a refusal: a passing one is tried again, else the verdicts are lost. None if it is for something else."""
@@ -148,15 +175,31 @@ class Settling:
             return None
         verdicts = [verdict for verdict, _ in found.parts]
         if error.retryable:
-            self._verdicts.extendleft(reversed(verdicts))
-            self._resume_at = now + self._backoff.next()
+            self._repeat(found.broker, verdicts, now, is_moved=isinstance(error, NotLeader))
             return []
         return [(verdict.held, lost) for verdict in verdicts if (lost := verdict.held.end(verdict.indices, LOST))]
 
+    def _repeat(self, broker: str, verdicts: Sequence[Verdict], now: float, is_moved: bool) -> None:
+        """The broker has not decided these: they go again, first and in order, after a while or to whoever leads their partitions then."""
+        self._verdicts.extendleft(reversed(verdicts))
+        for place, held in {_place(broker, verdict.held): verdict.held for verdict in verdicts}.items():
+            if is_moved:
+                self._topology.topic(held.subscription.topic).doubt(held.partition)
+            pause = self._pauses.setdefault(place, _Pause(self._random))
+            pause.resume_at = now + pause.backoff.next()
+
+    def _resume_at(self, broker: str, held: Held) -> float:
+        """When the broker may be told about the partition (again)."""
+        pause = self._pauses.get(_place(broker, held)) if self._pauses else None
+        return pause.resume_at if pause is not None else -inf
+
     def deadline(self) -> float:
         """When to step again if nothing is heard; parked verdicts wait for their broker, not for the time."""
-        parked = all(verdict.held.partition not in verdict.held.subscription.routes for verdict in self._verdicts)
-        return inf if parked or len(self._sent) >= MAX_SETTLES else self._resume_at
+        if not self._verdicts:
+            return inf
+        busy = self._busy()
+        routes = ((verdict.held, verdict.held.subscription.routes.get(verdict.held.partition)) for verdict in self._verdicts)
+        return min((self._resume_at(route[0], held) for held, route in routes if route is not None and route[0] not in busy), default=inf)
 
     def _gather(self) -> None:
         for held in self._acked:
@@ -165,7 +208,11 @@ class Settling:
         self._acked.clear()
 
 
-def _lease_of(settlement: Settlement) -> tuple[int, int, int, int]:
+def _place(broker: str, held: Held) -> Place:
+    return held.subscription.topic, broker, held.partition
+
+
+def _lease_of(settlement: Settlement) -> _Lease:
     return settlement.queue, settlement.partition, settlement.epoch, settlement.lease
 
 
@@ -181,14 +228,18 @@ def _settlement(verdict: Verdict, queue: int) -> Settlement | None:
     return Settlement(queue, held.partition, held.epoch, held.lease, verdict.outcome, offsets, verdict.delay, verdict.reason)
 
 
-def _conclude(verdict: Verdict, missed: set[int] | None, losses: Losses) -> None:
+def _add_missed(missed: dict[_Lease, set[int] | None], lost: Settlement) -> None:
+    lease = _lease_of(lost)
+    before = missed.get(lease, set())
+    missed[lease] = None if lost.offsets is None or before is None else before.union(lost.offsets)  # None: all that was left of the lease
+
+
+def _lose(verdict: Verdict, missed: set[int] | None, losses: Losses) -> None:
     held = verdict.held
-    if missed:
-        lost = held.end([index for index in verdict.indices if held.offsets[index] in missed], LOST)
-        if lost and verdict.outcome != "release":
-            losses.append((held, lost))
-    held.end(verdict.indices, SETTLED)
-    _forget_if_done(held)
+    indices = verdict.indices if missed is None else [index for index in verdict.indices if held.offsets[index] in missed]
+    lost = held.end(indices, LOST)
+    if lost and verdict.outcome != "release":
+        losses.append((held, lost))
 
 
 def _forget_if_done(held: Held) -> None:
