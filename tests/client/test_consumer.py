@@ -10,6 +10,7 @@ import pytest
 
 from tests.client.conftest import eventually
 from zmqmq import Admin, Consumer, Message, Producer
+from zmqmq.core.model import Limits
 from zmqmq.errors import AlreadySettled, ClosedError, InvalidValue, LeaseLost
 from zmqmq.testing import TestBroker
 
@@ -72,6 +73,28 @@ def test_a_nacked_message_comes_back_counted_and_before_the_later_ones_of_its_ke
     for key in ("k0", "k1"):
         values = [value for owner, value in seen if owner == key]
         assert values == sorted(values)
+
+
+def test_a_delay_over_the_limit_of_the_broker_is_refused_at_once_and_the_message_is_still_held() -> None:
+    with TestBroker(limits=Limits(max_delay=60.0)) as broker:
+        produce(broker, [1])
+        with Consumer(broker.endpoint, "t") as consumer:
+            message = consumer.receive(5)
+            assert message is not None
+            with pytest.raises(InvalidValue, match="60"):
+                message.nack(delay=61.0)
+            with pytest.raises(InvalidValue, match="60"):
+                consumer.nack([message], delay=61.0)
+            message.ack().result(5)
+
+
+def test_a_delay_that_only_this_broker_allows_is_taken() -> None:
+    with TestBroker(limits=Limits(max_delay=1e9)) as broker:
+        produce(broker, [1])
+        with Consumer(broker.endpoint, "t") as consumer:
+            message = consumer.receive(5)
+            assert message is not None
+            message.nack(delay=1e9).result(5)
 
 
 def test_a_rejected_message_is_a_dead_letter_that_can_be_replayed(broker: TestBroker) -> None:

@@ -200,7 +200,7 @@ class Consumer:
         return PendingSettlement(self, list(grouped.items()))
 
     def _checked(self, delay: float | None) -> float | None:
-        return None if delay is None else delay_seconds(delay, Limits().max_delay)
+        return None if delay is None else delay_seconds(delay, self._receiving.max_delay)
 
     # --- Life ----------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from zmqmq.client.bell import Bell
 from zmqmq.core.commands import Beacon, Command, Outcome, Welcome
 from zmqmq.core.consuming import Consuming
 from zmqmq.core.held import HANDED, SETTLED, SETTLING, Held
+from zmqmq.core.model import Limits
 from zmqmq.core.topology import Letter
 from zmqmq.errors import AlreadySettled, LeaseLost, Unreachable, ZmqmqError
 
@@ -24,6 +25,9 @@ class Receiving:
         """Messages that this consumer was handed and lost before they were settled."""
         self.is_stopping = False
         """No more messages are wanted: whoever waits for some is to look up."""
+        self.max_delay = Limits().max_delay
+        """The longest delay, in seconds, that every broker so far allows: who takes a settlement may not be who has delivered the message."""
+        self._max_delays: dict[str, float] = {}
         self._bell = bell
 
     # --- For the consumer, lock held -----------------------------------------------------------------------------
@@ -51,6 +55,8 @@ class Receiving:
 
     def opened(self, broker: str, welcome: Welcome, now: float) -> None:
         with self._bell.lock:
+            self._max_delays[broker] = welcome.limits.max_delay
+            self.max_delay = min(self._max_delays.values())
             self.consuming.opened(broker, welcome)
 
     def down(self, broker: str, reason: Unreachable, gives_up_at: float) -> None:
