@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from zmqmq.core import layout
 from zmqmq.core.layout import BrokerEpoch, BrokerInfo, ClusterIdentity, ControllerEpoch, ControllerInfo, Damaged, Tombstone, Wish, decode, encode
 from zmqmq.core.model import TopicRecord, TopicSettings
-from zmqmq.core.places import Member, Place
+from zmqmq.core.places import Member, Place, begin_move, elect, end_move, is_moved, leave, needed_of, release, with_in_sync, without
 
 RECORD = TopicRecord(7, "temp_1", 3, 3, TopicSettings(), 1.5)
 PLACE = Place(replicas=["a", "b"], leader="a", leader_be=4, epoch=2, isr=[Member("a", 4, "s1")], elr=[Member("b", 1, "s2")], nonce="a.4.1")
@@ -67,12 +67,46 @@ def test_json_nested_without_end_is_damage_and_no_crash() -> None:
         (layout.place_path(7, 0), msgspec.structs.replace(PLACE, isr=[Member("a", 1, "s"), Member("a", 2, "s")]), "twice in isr"),
         (layout.place_path(7, 0), msgspec.structs.replace(PLACE, elr=[Member("", 1, "s")]), "no broker id"),
         (layout.place_path(7, 0), msgspec.structs.replace(PLACE, epoch=1 << 63), "out of range"),
+        (layout.place_path(7, 0), msgspec.structs.replace(PLACE, isr=[Member("c", 1, "s")]), "'c' in isr is no replica"),
+        (layout.place_path(7, 0), msgspec.structs.replace(PLACE, elr=[Member("c", 1, "s")]), "'c' in elr is no replica"),
+        (layout.place_path(7, 0), msgspec.structs.replace(PLACE, adding=["c"]), "'c' in adding is no replica"),
+        (layout.place_path(7, 0), msgspec.structs.replace(PLACE, removing=["c"]), "'c' in removing is no replica"),
+        (layout.place_path(7, 0), msgspec.structs.replace(PLACE, adding=["b", "b"]), "twice in adding"),
+        (layout.place_path(7, 0), msgspec.structs.replace(PLACE, elr=[Member("a", 1, "s")]), "'a' is in isr and elr"),
+        (layout.place_path(7, 0), msgspec.structs.replace(PLACE, adding=["b"], removing=["b"]), "'b' is in adding and removing"),
+        (layout.place_path(7, 0), msgspec.structs.replace(PLACE, adding=["a", "b"]), "every replica is in adding"),
+        (layout.place_path(7, 0), msgspec.structs.replace(PLACE, removing=["a", "b"]), "every replica is in removing"),
     ],
 )
 def test_values_that_cannot_be_are_damaged_with_the_reason(path: str, value: msgspec.Struct, reason: str) -> None:
     damaged = decode(path, encode(value), type(value))
     assert isinstance(damaged, Damaged)
     assert reason in damaged.reason
+
+
+NAMES = "abcde"
+RULES = st.lists(st.tuples(st.sampled_from(["move", "in sync", "elect", "end", "release", "without", "leave"]), st.permutations(NAMES), st.integers(1, 5)))
+
+
+@given(RULES)
+def test_whatever_the_rules_make_of_a_place_is_no_damage(rules: list[tuple[str, list[str], int]]) -> None:
+    place = Place(replicas=["a", "b", "c"], leader="a", leader_be=1, epoch=1, isr=[Member(name, 1, "s") for name in "abc"])
+    for rule, order, count in rules:
+        chosen, needed = order[:count], needed_of(place, 0)
+        members = [Member(name, 1, "s") for name in chosen if name in place.replicas]
+        if rule == "move":
+            place = begin_move(place, chosen)
+        elif rule == "in sync":
+            place = with_in_sync(place, members, needed)
+        elif rule == "elect":
+            place = elect(place, {member.broker: member for member in members}.get, needed)
+        elif rule == "end" and is_moved(place, needed):
+            place = end_move(place, needed)
+        elif rule == "release":
+            place = release(place)
+        elif rule in ("without", "leave"):
+            place = (without if rule == "without" else leave)(place, chosen[0], needed)
+        assert decode(layout.place_path(7, 0), encode(place), Place) == place
 
 
 def test_fields_of_newer_versions_are_ignored() -> None:

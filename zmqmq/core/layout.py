@@ -214,17 +214,29 @@ def _topic_fault(name: str, record: TopicRecord) -> str:
 def _place_fault(place: Place) -> str:
     if not place.replicas:
         return "no replicas"
-    for what, names in (
-        ("replicas", place.replicas),
-        ("isr", [member.broker for member in place.isr]),
-        ("elr", [member.broker for member in place.elr]),
-    ):
+    isr, elr = [member.broker for member in place.isr], [member.broker for member in place.elr]
+    for what, names in (("replicas", place.replicas), ("isr", isr), ("elr", elr), ("adding", place.adding), ("removing", place.removing)):
         if len(set(names)) != len(names):
             return f"a broker stands twice in {what}"
         wrong = next((name for name in names if not broker_name(name)), None)
         if wrong is not None:
             return f"{wrong[:80]!r} in {what} is no broker id"
-    return _range_fault(place.epoch, place.leader_be)
+        stranger = next((name for name in names if name not in place.replicas), None)
+        if stranger is not None:
+            return f"{stranger[:80]!r} in {what} is no replica"
+    return _sets_fault(place, isr, elr) or _range_fault(place.epoch, place.leader_be)
+
+
+def _sets_fault(place: Place, isr: list[str], elr: list[str]) -> str:
+    """What no move and no election makes. Without a replica that is neither to come nor to go nobody could say how many are needed."""
+    for what, one, other in (("isr and elr", isr, elr), ("adding and removing", place.adding, place.removing)):
+        both = next((name for name in one if name in other), None)
+        if both is not None:
+            return f"{both!r} is in {what}"
+    for what, names in (("adding", place.adding), ("removing", place.removing)):
+        if len(names) == len(place.replicas):
+            return f"every replica is in {what}"
+    return ""
 
 
 def _range_fault(*numbers: int) -> str:
