@@ -56,6 +56,7 @@ def test_json_nested_without_end_is_damage_and_no_crash() -> None:
         (layout.topic_path("other"), RECORD, "names topic 'temp_1'"),
         (layout.topic_path("kelvin"), msgspec.structs.replace(RECORD, name="\N{KELVIN SIGN}elvin"), "names topic '\N{KELVIN SIGN}elvin'"),
         (layout.topic_path("temp_1"), msgspec.structs.replace(RECORD, partitions=0), "0 partitions"),
+        (layout.topic_path("temp_1"), msgspec.structs.replace(RECORD, partitions=20_000_000), "20000000 partitions"),
         (layout.topic_path("temp_1"), msgspec.structs.replace(RECORD, topic_id=-1), "-1 is out of range"),
         (layout.broker_path("b"), INFO, "names broker 'a'"),
         (layout.broker_path("a"), msgspec.structs.replace(INFO, be=-1), "-1 is out of range"),

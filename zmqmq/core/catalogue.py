@@ -13,14 +13,12 @@ import msgspec
 
 from zmqmq.core.commands import Described, Moved
 from zmqmq.core.context import Context
-from zmqmq.core.model import Placement, TopicRecord, TopicSettings
+from zmqmq.core.model import PARTITIONS_MAX, Placement, TopicRecord, TopicSettings
 from zmqmq.core.names import check_name, folded, twin
 from zmqmq.core.partition import Partition
 from zmqmq.core.writes import CreateLog, DropTopic, LogState, PutTopic
 from zmqmq.errors import InvalidValue, NotLeader, Overloaded, TopicExists, UnknownTopic, ZmqmqError
 
-PARTITIONS_MAX = 1_000
-"""Partitions of one topic."""
 REPLAY_STEP = 5_000
 """Records read at a time when a partition opens."""
 IDS_PER_INCARNATION = 1 << 20

@@ -13,7 +13,7 @@ from zmqmq.core import cluster_commands as cluster_admin
 from zmqmq.core.catalogue import with_changes
 from zmqmq.core.cluster_report import brokers_of, report_of
 from zmqmq.core.commands import Describe, Described
-from zmqmq.core.model import Placement, TopicRecord
+from zmqmq.core.model import PARTITIONS_MAX, Placement, TopicRecord
 from zmqmq.core.names import check_name, folded, twin
 from zmqmq.core.sessions import Session
 from zmqmq.errors import InvalidValue, NotEnoughReplicas, NotLeader, Overloaded, TopicExists, UnknownTopic, ZmqmqError
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 DEFAULT_REPLICAS = 3
 """Replicas of a topic when nobody says how many: it begins with as many as there are brokers, and gets the others when there are."""
-PARTITIONS_MAX = 1_000
-"""Partitions of one topic."""
 VISIBLE_WAIT = 5.0
 """Seconds that an answer waits until a change is visible here; then the client asks again."""
 WAITING_MAX = 10_000

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from zmqmq.core.model import TopicRecord
+from zmqmq.core.model import PARTITIONS_MAX, TopicRecord
 from zmqmq.core.names import check_name, folded
 from zmqmq.core.places import Place
 from zmqmq.errors import InvalidName
@@ -206,7 +206,7 @@ def _fault(path: str, value: object) -> str:
 def _topic_fault(name: str, record: TopicRecord) -> str:
     if _plain("topic", record.name) is None or folded(record.name) != name:
         return f"names topic {record.name[:80]!r}"
-    if record.partitions < 1 or record.replicas < 0:
+    if not 1 <= record.partitions <= PARTITIONS_MAX or record.replicas < 0:
         return f"{record.partitions} partitions with {record.replicas} replicas"
     return _range_fault(record.topic_id)
 

@@ -16,6 +16,9 @@ from msgspec import Meta
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(ge=0, le=10 * 365 * 86400.0)]
 
+PARTITIONS_MAX = 1_000
+"""Partitions of one topic."""
+
 
 class Kind(IntEnum):
     """What a record of the log is; stored in the column `kind`."""
