@@ -14,7 +14,6 @@ from zmqmq.core.commands import Lot, Settle, Settled, Settlement
 from zmqmq.core.damage import RENEW_INTERVAL, Damages
 from zmqmq.core.model import Kind, TopicSettings
 from zmqmq.core.places import Member, Place, leave, without
-from zmqmq.core.replica import Replica
 from zmqmq.core.tree import Change, Put, Request
 from zmqmq.core.writes import Write
 
@@ -315,74 +314,3 @@ def test_a_member_whose_store_was_copied_in_use_is_a_stranger_until_it_has_caugh
     assert place(cluster).in_sync(machine.name) == machine.cluster.me()
     assert machine.cluster.me() is not None and machine.cluster.me().storage == machine.disk.storage_id  # type: ignore[union-attr]
     assert contents(machine) == contents(leader(cluster))
-
-
-# --- replicas that have failed -----------------------------------------------------------------------------------------
-
-
-CONTRADICTION = "its log contradicts what is committed"
-
-
-def the_replica(machine: Machine) -> Replica:
-    (replica,) = machine.cluster.roles
-    return replica
-
-
-def others(cluster: ClusterWorld) -> list[Machine]:
-    return [machine for machine in cluster.living if machine is not leader(cluster)]
-
-
-def test_a_follower_that_has_failed_is_neither_in_sync_nor_eligible_any_more(cluster: ClusterWorld) -> None:
-    produce(cluster, MESSAGES)
-    before, failed = place(cluster), others(cluster)[0]
-    failed.cluster.roles.fail(the_replica(failed), CONTRADICTION)
-    cluster.pass_time(1.0)
-    after = place(cluster)
-    assert (after.leader, after.epoch) == (before.leader, before.epoch + 1)
-    assert failed.name not in names([*after.isr, *after.elr]) and len(after.isr) == 2
-    produce(cluster, MESSAGES)
-    cluster.pass_time(CATCH_UP)
-    assert place(cluster) == after, "and it does not come back"
-
-
-def test_a_failed_follower_of_which_too_few_are_left_is_not_kept_as_eligible(cluster: ClusterWorld) -> None:
-    failed, dead = others(cluster)
-    dead.die()
-    cluster.pass_time(CATCH_UP)
-    failed.cluster.roles.fail(the_replica(failed), CONTRADICTION)
-    cluster.pass_time(CATCH_UP)
-    after = place(cluster)
-    assert (names(after.isr), names(after.elr)) == (after.leader, "")
-
-
-def test_a_failed_replica_that_is_elected_before_it_could_leave_lets_another_one_lead(cluster: ClusterWorld) -> None:
-    produce(cluster, MESSAGES)
-    first, (failed, whole) = leader(cluster), others(cluster)
-    the_replica(failed).fail(CONTRADICTION)
-    first.die()
-    cluster.pass_time(1.0)
-    after = place(cluster)
-    assert (after.leader, names(after.isr), failed.name in names(after.elr)) == (whole.name, whole.name, False)
-    first.start()
-    cluster.pass_time(CATCH_UP)
-    assert names(place(cluster).isr) == "abc".replace(failed.name, "")
-    assert Consumer(leader(cluster)).drain() == MESSAGES
-
-
-def test_a_failed_replica_that_has_everything_alone_stays_named_and_leads_after_a_restart(cluster: ClusterWorld) -> None:
-    produce(cluster, MESSAGES)
-    first, (failed, last) = leader(cluster), others(cluster)
-    last.die()
-    cluster.pass_time(CATCH_UP)
-    first.die()
-    cluster.pass_time(CATCH_UP)
-    assert names(place(cluster).isr) == failed.name
-    failed.cluster.roles.fail(the_replica(failed), CONTRADICTION)
-    cluster.pass_time(CATCH_UP)
-    assert names(place(cluster).isr) == failed.name
-    failed.die()
-    cluster.pass_time(CATCH_UP)
-    for machine in (failed, last):
-        machine.start()
-    cluster.pass_time(CATCH_UP)
-    assert Consumer(leader(cluster)).drain() == MESSAGES
