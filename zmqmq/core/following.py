@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from zmqmq.core.cluster import Cluster
 
 UNWANTED_INTERVAL = 10.0
-"""Seconds between looks for replicas that were moved away, and for topics that are held up."""
+"""Seconds between looks for replicas that were moved away, for topics that are held up, and for records that are older than what is here."""
 DELETE_AFTER = 3600.0
 """Seconds that a replica which was moved away is kept."""
 
@@ -39,6 +39,8 @@ class Following:
         """Topics of the cluster that cannot come here while others of that name are here."""
         self._looks: dict[int, int] = {}
         """How often in a row a topic was found to be held up."""
+        self._old: set[Key] = set()
+        """Partitions with records from before what was promised here, as the operator knows."""
         self._next_unwanted = 0.0
 
     def registration(self) -> None:
@@ -171,6 +173,7 @@ class Following:
             self._next_unwanted = now + UNWANTED_INTERVAL
             self._drop_unwanted()
             self._tell_held_up()
+            self._find_old_records()
 
     def _tell_held_up(self) -> None:
         """Once for each, and not at the first look: a tombstone may be seen a moment later than the topic that was made after it."""
@@ -199,6 +202,20 @@ class Following:
         self._unwanted.pop(replica.key, None)
         self._cluster.agreements.drop(replica.key)
         self._cluster.roles.drop(replica.key)
+
+    def _find_old_records(self) -> None:
+        """A record whose epoch is over was put back from a backup of the tree. It is not followed: who was in sync then may lack what was confirmed since,
+        so to raise its epoch and elect would lose that. A person has to decide, and is told."""
+        view = self._cluster.view
+        for replica in self._cluster.roles if view.is_fresh else ():
+            key, entry = replica.key, view.places.get(replica.key)
+            if entry is None or entry.place.epoch >= replica.promised:
+                self._old.discard(key)
+            elif key not in self._old:
+                self._old.add(key)
+                effect = "ZooKeeper was restored from a backup: nobody leads the partition until somebody says which replica has everything"
+                epochs = {"epoch": entry.place.epoch, "promised": replica.promised}
+                self._cluster.context.note("old record", topic=replica.topic.name, partition=key[1], **epochs, effect=effect)
 
 
 def _is_in_order(replica: Replica, lately: set[str]) -> bool:
