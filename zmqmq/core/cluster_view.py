@@ -21,7 +21,10 @@ from zmqmq.core.tree import Node
 __all__ = ["BrokerInfo", "ClusterView", "ControllerInfo", "EpochEntry", "Key", "Picture", "PlaceEntry", "Subject", "TopicEntry", "WishEntry"]
 
 DAMAGED_MAX = 1000
-"""Damaged and foreign nodes that are remembered; further ones are ignored without a note."""
+"""Damaged and foreign nodes that are remembered; further ones are ignored without a note, but for those that there is only one of."""
+FOLDERS = (layout.IDS, layout.WISHES, layout.TOPICS, layout.PARTS, layout.DELETED)
+SINGLE = (layout.CONTROLLER, layout.CONTROLLER_EPOCH)
+"""Nodes that are no child of a folder: a damaged one is repaired by whoever finds it among the damaged ones."""
 
 Key = tuple[int, int]
 """(topic id, partition)."""
@@ -136,6 +139,8 @@ class Picture:
         self._known: dict[str, tuple[int, int]] = {}
         """(created, version) of each node."""
         self._children: dict[str, frozenset[str]] = {}
+        self._foreign: dict[str, frozenset[str]] = {}
+        """The same for names that are foreign."""
         self._damaged: dict[str, str] = {}
         self._controller: ControllerInfo | None = None
         self._controller_epoch: EpochEntry | None = None
@@ -189,7 +194,7 @@ class Picture:
     def note(self, damaged: Damaged) -> None:
         """Tells of something foreign or damaged, once."""
         known = self._damaged.get(damaged.path)
-        if known != damaged.reason and (known is not None or len(self._damaged) < DAMAGED_MAX):
+        if known != damaged.reason and (known is not None or len(self._damaged) < DAMAGED_MAX or damaged.path in FOLDERS + SINGLE):
             self._damaged[damaged.path] = damaged.reason
             self.notes.append(damaged)
 
@@ -198,12 +203,8 @@ class Picture:
         numbered = folder == layout.DELETED or folder.startswith(layout.PARTS)
         check: Any = layout.number_name if numbered else layout.topic_name if folder == layout.TOPICS else layout.broker_name
         self._damaged.pop(folder, None)
-        paths = []
-        for name in names:
-            if check(name) is None:
-                self.note(Damaged(f"{folder}/{name}", "zmqmq gives no such name"))
-            else:
-                paths.append(f"{folder}/{name}")
+        paths = [f"{folder}/{name}" for name in names if check(name) is not None]
+        strangers = self._keep_foreign(folder, frozenset(f"{folder}/{name}" for name in names if check(name) is None))
         present = frozenset(paths)
         before = self._children.get(folder, frozenset())
         for path in sorted(before - present):
@@ -213,7 +214,7 @@ class Picture:
         else:
             self._children.pop(folder, None)
         self._keep_numbers(folder, paths)
-        return paths, present != before
+        return paths, strangers or present != before
 
     def view(self, *, is_fresh: bool) -> ClusterView:
         """An immutable copy."""
@@ -234,8 +235,19 @@ class Picture:
 
     def _vanish(self, path: str) -> None:
         self.drop(path)
-        if path in self._children:
+        if path in self._children or path in self._foreign:
             self.children(path, [])
+
+    def _keep_foreign(self, folder: str, foreign: frozenset[str]) -> bool:
+        """Names below a folder that zmqmq would not have given: those that have gone make room for others. Whether there are others than before."""
+        before = self._foreign.pop(folder, frozenset())
+        if foreign:
+            self._foreign[folder] = foreign
+        for path in before - foreign:
+            self._damaged.pop(path, None)
+        for path in sorted(foreign):
+            self.note(Damaged(path, "zmqmq gives no such name"))
+        return foreign != before
 
     def _keep_numbers(self, folder: str, paths: list[str]) -> None:
         numbers = frozenset(int(path.rpartition("/")[2]) for path in paths) if folder in (layout.PARTS, layout.DELETED) else frozenset()

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from math import inf
 
 from zmqmq.core import layout
-from zmqmq.core.cluster_view import ClusterView, Key, Picture, Subject, place_key
+from zmqmq.core.cluster_view import FOLDERS, SINGLE, ClusterView, Key, Picture, Subject, place_key
 from zmqmq.core.layout import Damaged
 from zmqmq.core.places import Place
 from zmqmq.core.tree import Answer, Children, Connected, Event, List, Lost, Missing, Node, Outlet, Read, Refusal, Suspended, Sync, Synced, Touched
@@ -27,12 +27,9 @@ RETRY_INTERVAL = 0.2
 REFUSED_INTERVAL = 5.0
 """The same for what this broker may not read."""
 
-_FOLDERS = (layout.IDS, layout.WISHES, layout.TOPICS, layout.PARTS, layout.DELETED)
-_SINGLE = (layout.CONTROLLER, layout.CONTROLLER_EPOCH)
-
 
 def _is_folder(path: str) -> bool:
-    return path in _FOLDERS or (path.startswith(layout.PARTS) and path.count("/") == 2)
+    return path in FOLDERS or (path.startswith(layout.PARTS) and path.count("/") == 2)
 
 
 class Mirror:
@@ -164,7 +161,7 @@ class Mirror:
 
     def _begin_round(self) -> None:
         self._next_round = self._now + REREAD_INTERVAL
-        self._round = {*_FOLDERS, *_SINGLE, *self._owed}
+        self._round = {*FOLDERS, *SINGLE, *self._owed}
         self._unsynced |= self._round
         self._ask_sync()
 
@@ -206,7 +203,7 @@ class Mirror:
             self._reading.add(path)
             watch = path not in self._watched
             self._watched.add(path)
-            self._ask(path, List(path, watch) if _is_folder(path) else Read(path, watch, if_there=path not in _SINGLE))
+            self._ask(path, List(path, watch) if _is_folder(path) else Read(path, watch, if_there=path not in SINGLE))
 
     def _ask(self, path: str, request: List | Read) -> None:
         life = self._life
@@ -217,7 +214,7 @@ class Mirror:
         self._asked.discard(path)
         if isinstance(answer, Children | Node | Missing):
             news = self._listed(path, answer) if _is_folder(path) else self._read(path, answer)
-            if isinstance(answer, Missing) and watch and path not in _SINGLE:
+            if isinstance(answer, Missing) and watch and path not in SINGLE:
                 self._await(path)
             elif news and not watch and path in self._watched:
                 # Its watch has not told: that one is lost.
@@ -236,11 +233,11 @@ class Mirror:
         self._watched.discard(path)
         damaged = Damaged(path, f"cannot be read: {refusal.text}")
         self._stale = True
-        if path in _FOLDERS:
+        if path in FOLDERS:
             self._picture.note(damaged)
         else:
             self._picture.leave_out(damaged)
-        if path in _FOLDERS or path in _SINGLE:
+        if path in FOLDERS or path in SINGLE:
             self._round = {*(self._round or ()), path}
             self._set_fresh(fresh=False)
             self._failed.add(path)
@@ -268,7 +265,7 @@ class Mirror:
     def _await(self, path: str) -> None:
         """What is not there has no watch. When it comes is told by its folder, but for the folders: their creation is watched."""
         self._watched.discard(path)
-        if path in _FOLDERS:
+        if path in FOLDERS:
             life = self._life
             self._outlet.ask(Read(path, watch=True), lambda answer: self._folder_there(path, answer) if life == self._life else None)
 
