@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from zmqmq.core.client_session import GREETING_TIMEOUT, ClientSession, Heard
-from zmqmq.core.commands import Farewell, Pong, Produced, Refused, SessionReplaced, Welcome, WhoAreYou
+from zmqmq.core.commands import Command, Farewell, Moved, Pong, Produced, Recalled, Refused, SessionReplaced, Welcome, WhoAreYou
 from zmqmq.core.model import Limits
 
 
@@ -52,11 +54,11 @@ def test_a_refused_greeting_tells_why() -> None:
     assert session.refusal.code == "UnsupportedVersion"
 
 
-def test_a_ping_is_due_after_a_third_of_the_timeout_without_a_word() -> None:
+def test_a_ping_is_due_after_a_third_of_the_timeout_whatever_else_is_said() -> None:
     session = opened()
-    assert session.ping(2.9, lambda: 1) is None
+    session.said(2.0)
+    assert session.ping(2.9, lambda: 1) is None and session.deadline() == 3.0
     assert session.ping(3.0, lambda: 1) is not None
-    session.said(3.0)
     assert session.ping(5.9, lambda: 2) is None
 
 
@@ -66,12 +68,34 @@ def test_silence_for_the_whole_timeout_is_death() -> None:
     assert session.is_dead(9.0)
 
 
-def test_any_word_of_the_broker_is_life() -> None:
+def test_the_session_lasts_from_when_the_ping_was_sent_that_was_answered() -> None:
     session = opened()
-    assert session.hear(Pong(1), 8.0) is Heard.CONSUMED
-    assert session.hear(Produced(1, 0, 0.0), 9.0) is Heard.CONTENT
-    assert not session.is_dead(17.9)
-    assert session.gives_up_at() == 18.0
+    session.ping(3.0, lambda: 1)
+    session.ping(6.0, lambda: 2)
+    assert session.hear(Pong(2), 8.0) is Heard.CONSUMED
+    assert session.hear(Pong(1), 8.5) is Heard.CONSUMED, "it comes late, and proves less"
+    assert not session.is_dead(14.9) and session.is_dead(15.0)
+    assert session.gives_up_at() == 15.0
+
+
+@pytest.mark.parametrize("unasked", [Moved("t"), Recalled(1, 0, 1, 1, [1]), Produced(1, 0, 0.0), Pong(77)])
+def test_what_a_broker_says_does_not_prove_that_it_hears(unasked: Command) -> None:
+    session = opened()
+    session.ping(3.0, lambda: 1)
+    session.hear(unasked, 8.9)
+    assert session.gives_up_at() == session.deadline() + 3.0 == 9.0
+    assert session.is_dead(9.0)
+
+
+def test_a_ping_of_the_session_before_proves_nothing() -> None:
+    session = opened()
+    session.ping(3.0, lambda: 1)
+    session.hear(WhoAreYou(), 4.0)
+    session.greet(4.0)
+    session.hear(welcome(2), 5.0)
+    session.ping(7.0, lambda: 2)
+    session.hear(Pong(1), 8.0)
+    assert session.gives_up_at() == 13.0
 
 
 def test_a_greeting_without_an_answer_is_given_up() -> None:

@@ -1,8 +1,9 @@
 """A client's session with one broker, seen from the client: greet, be welcomed, stay alive, notice the end.
 
 The session is down until a link exists, *greeting* from the Hello to the Welcome (nothing else may be said), then *open*.
-Silence is measured on both sides: we ping after a third of the granted timeout without a word of ours, and give the
-link up when nothing at all was heard for the whole of it. Whatever the broker says counts as life. A broker that asks
+The broker gives us up when it has heard nothing of us for the whole of the granted timeout. So we ping three times in
+it, and count from when a ping was sent that was answered: that one has arrived. What the broker says unasked proves only
+that its words reach us. When the time is over the link is given up, and with it what is held. A broker that asks
 `WhoAreYou` has forgotten us: the same link greets again under the next session epoch and everything is declared anew.
 """
 
@@ -68,8 +69,12 @@ class ClientSession:
         self._epochs = epochs if epochs is not None else count(1)
         self._waits_since = inf
         self._greeting = False
-        self._heard = 0.0
         self._said = 0.0
+        self._pinged = 0.0
+        self._pings: dict[int, float] = {}
+        """When those were sent that are not answered, by id."""
+        self._arrived = 0.0
+        """When the latest of our words was sent of which it is known that it has reached the broker."""
 
     @property
     def timeout(self) -> float:
@@ -99,7 +104,6 @@ class ClientSession:
     def hear(self, command: Command, now: float) -> Heard:
         """Takes one command of the broker and says what it means."""
         if self.is_open or isinstance(command, Welcome):
-            self._heard = now
             self._waits_since = inf
         if isinstance(command, Welcome):
             return self._welcomed(command)
@@ -110,6 +114,9 @@ class ClientSession:
             return Heard.FORGOTTEN if self.is_open else Heard.CONSUMED
         if isinstance(command, SessionReplaced) or (isinstance(command, Farewell) and command.id == 0):
             return Heard.ENDED
+        if isinstance(command, Pong):
+            self._arrived = max(self._arrived, self._pings.get(command.id, self._arrived))
+            self._pings = {id: sent for id, sent in self._pings.items() if sent > self._arrived}
         if isinstance(command, Pong) or not self.is_open:
             return Heard.CONSUMED
         return Heard.CONTENT
@@ -121,19 +128,23 @@ class ClientSession:
         self.refusal = None
         self.is_open = True
         self._greeting = False
+        self._arrived = self._pinged = self._greeted
+        self._pings.clear()
         return Heard.OPENED
 
     def ping(self, now: float, next_id: Callable[[], int], loop_lag: float = 0.0) -> Ping | None:
-        """The ping that is due, if one is."""
-        if not self.is_open or now < self._said + self.timeout / PINGS_PER_TIMEOUT:
+        """The ping that is due, if one is; to be sent now."""
+        if not self.is_open or now < self._pinged + self.timeout / PINGS_PER_TIMEOUT:
             return None
-        return Ping(next_id(), loop_lag)
+        ping = Ping(next_id(), loop_lag)
+        self._pinged = self._pings[ping.id] = now
+        return ping
 
     def is_dead(self, now: float) -> bool:
-        """Whether the link has been silent for too long. Ask only after everything that has arrived was heard."""
+        """Whether pings have not been answered for too long. Ask only after everything that has arrived was heard."""
         if self._greeting:
             return now >= self._greeted + GREETING_TIMEOUT
-        return self.is_open and now >= self._heard + self.timeout
+        return self.is_open and now >= self._arrived + self.timeout
 
     def suspect_at(self) -> float:
         """When to doubt that the broker is well: it has been told something, and nothing was heard since; others may know more. inf for a
@@ -147,8 +158,8 @@ class ClientSession:
         return self.is_open and now >= self._said + self.timeout
 
     def gives_up_at(self) -> float:
-        """When the broker, hearing no more of us, has surely ended the session and returned its leases."""
-        return self._heard + self.timeout
+        """When the broker, if it has heard no more of us than it has answered, ends the session and returns its leases."""
+        return self._arrived + self.timeout
 
     def deadline(self) -> float:
         """When to look at the session again."""
@@ -156,6 +167,6 @@ class ClientSession:
             return self._greeted + GREETING_TIMEOUT
         if not self.is_open:
             return float("inf")
-        return min(self._said + self.timeout / PINGS_PER_TIMEOUT, self._heard + self.timeout)
+        return min(self._pinged + self.timeout / PINGS_PER_TIMEOUT, self._arrived + self.timeout)
 
     _greeted = 0.0
