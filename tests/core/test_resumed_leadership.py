@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.acts import Consumer, Producer, done, queue_of, refused
+from tests.core.acts import Consumer, Producer, done, partition_of, queue_of, refused
 from tests.core.cluster_world import ClusterWorld, Machine
 from tests.core.test_full_disk_of_a_leader import led
 from zmqmq.core.admin_commands import CreateTopic, DeleteTopic
@@ -145,6 +145,25 @@ def test_a_subscription_on_its_way_when_the_leadership_is_resumed_counts_as_repo
     reconnect(leader, others)
     assert not queue_of(leader).reclaim
     assert [type(answer).__name__ for answer in leader.take(consumer.address) if isinstance(answer, Subscribed)] == ["Subscribed"]
+
+
+def test_who_sleeps_is_woken_when_a_subscription_that_was_on_its_way_ends_the_waiting() -> None:
+    leader, producer, consumer = halves()
+    other, stranger = Consumer(leader, "other"), leader.connect("stranger", timeout=300.0)
+    late = partition_of(leader, 1)
+    end = late.log.committed
+    late.log.agree = lambda durable: end
+    joining = Subscribe(leader.next_id(), "t", "another", partitions=[1])
+    leader.turn((stranger, joining), (consumer.address, leader.subscribe(consumer.address)))
+    assert other.values() == [b"k1"] and other.values() == []
+    resume(leader, releasing(leader))
+    producer.send(b"m")
+    leader.published.clear()
+    late.log.agree = lambda durable: durable
+    leader.node.context.touch(late)
+    leader.turn()
+    assert [frame for frame in leader.published if isinstance(frame, bytes)]
+    assert other.values() == [b"m"]
 
 
 def test_a_subscription_of_an_earlier_connection_lets_nothing_be_delivered_over_the_new_one() -> None:

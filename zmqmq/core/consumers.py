@@ -79,7 +79,8 @@ class Consumers:
         for partition in here:
             queue = partition.queues[command.group]
             queue.consumers[session.client_id] = max(epoch, queue.consumers.get(session.client_id, epoch))
-            queue.reclaim.pop(session.client_id, None)  # it has reported, if a hand-over has failed since
+            if queue.reclaim.pop(session.client_id, None):  # a hand-over has failed since, and it has reported: others may sleep who waited for that
+                self.context.touch(partition)
         numbers = [partition.number for partition in here]
         kept = [lease for lease in leases if lease.partition in numbers]
         if session.epoch == epoch:
