@@ -81,6 +81,14 @@ def test_the_tail_gives_nothing_that_is_not_on_disk_yet() -> None:
     assert blocks(tail.since(0, 2, 10_000)) == [0]
 
 
+def test_the_tail_does_not_pass_over_what_was_not_noted() -> None:
+    tail = Tail()
+    for first in (0, 2, 6):
+        tail.note(appended(first, b"a", b"b"))
+    assert blocks(tail.since(0, 8, 10_000)) == [0, 2]
+    assert tail.since(4, 8, 10_000) is None and blocks(tail.since(6, 8, 10_000)) == [6]
+
+
 def test_the_tail_forgets_what_all_followers_have() -> None:
     tail = Tail()
     for first in (0, 2, 4):

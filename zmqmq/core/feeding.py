@@ -50,18 +50,20 @@ class Tail:
             self._size -= self._blocks.popleft()[1]
 
     def since(self, offset: int, stop: int, max_bytes: int) -> list[Block] | None:
-        """Blocks from `offset` to `stop`, about `max_bytes` after the first; None if a block does not begin just there."""
+        """Blocks from `offset` to `stop`, about `max_bytes` after the first; None if a block does not begin just there.
+
+        They end where one does not follow the other: what was written in between was not noted, for there was no follower then."""
         found: list[Block] = []
         size = 0
+        end = offset
         for block, weight in self._blocks:
             if block.first < offset:
                 continue
-            if not found and block.first != offset:
-                return None
-            if block.first >= stop or (found and size + weight > max_bytes):
+            if block.first != end or block.first >= stop or (found and size + weight > max_bytes):
                 break
             found.append(block)
             size += weight
+            end = block.first + len(block.values)
         return found or None
 
 
