@@ -84,7 +84,6 @@ def test_reading_costs_what_is_read(steps: Steps, tmp_path: Path) -> None:
     assert steps.of(lambda: reader.due(LOG, float("inf"), 5)) < 500
     assert steps.of(lambda: reader.blocks(LOG, LARGE // 2, 1 << 40, 500)) < 500
     assert steps.of(lambda: reader.blocks(LOG, LARGE + 5, 1 << 40, 100)) < 1000
-    assert steps.of(lambda: reader.last_epoch(LOG, LARGE // 2)) < 500
     assert steps.of(lambda: reader.log(LOG)) < 1500
     assert steps.of(lambda: reader.dead(LOG, "g", 20_000, 5)) < 500
     assert steps.of(lambda: reader.offset_at(LOG, 33_333.0)) < 1500

@@ -107,6 +107,6 @@ def everything(store: Any, groups: Sequence[str] = ("g", "h")) -> list[object]:
         found.append([list(part) if isinstance(part, list) else part for part in state])
         found.append([list(reader.replay(number, 0, 10_000)), list(reader.read(number, 0, 10_000, 1 << 30))])
         found.append([list(reader.due(number, float("inf"), 10_000)), reader.count(number, 0), reader.weigh(number, 0, 1 << 40)])
-        found.append([list(reader.blocks(number, 0, 1 << 40, 1 << 30)), list(reader.dead_rows(number)), reader.last_epoch(number, state.end)])
+        found.append([list(reader.blocks(number, 0, 1 << 40, 1 << 30)), list(reader.dead_rows(number))])
         found.append([(list(reader.dead(number, group, -1, 10_000)), list(reader.dead_offsets(number, group, 10_000))) for group in groups])
     return found

@@ -128,12 +128,6 @@ def head_of(block: Block) -> tuple[int, int, float, int, int]:
     return block.first, block.epoch, block.time, block.producer, block.sequence
 
 
-def test_the_last_epoch_is_that_of_the_record_below(store: Any) -> None:
-    assert store.reader.last_epoch(LOG, 10) == -1
-    store.commit([messages(3, [b"a"], epoch=2), messages(7, [b"b"], epoch=5)])
-    assert [store.reader.last_epoch(LOG, end) for end in (3, 4, 7, 8, 100)] == [-1, 2, 2, 5, 5]
-
-
 # --- Cutting a log ---------------------------------------------------------------------------------------------------
 
 
@@ -172,7 +166,7 @@ def test_a_log_that_was_cut_and_written_again_reads_as_the_new_leader_wrote_it(s
     store = shelf.reopen(store)
     assert spans(blocks(store)) == [(0, 3), (3, 2), (5, 1)]
     assert [row.value for row in store.reader.read(LOG, 0, 10, ALL)] == [b"old"] * 3 + [b"new"] * 2
-    assert (store.reader.log(LOG).end, store.reader.last_epoch(LOG, 5)) == (6, 2)
+    assert store.reader.log(LOG).end == 6 and blocks(store)[1].epoch == 2
 
 
 def test_a_cut_leaves_other_logs_alone(store: Any) -> None:

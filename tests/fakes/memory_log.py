@@ -121,10 +121,6 @@ class MemoryLog:
     def messages(self, start: int) -> list[int]:
         return [offset for offset in self.from_(start) if self.records[offset].kind == Kind.MESSAGE]
 
-    def last_epoch(self, end: int) -> int:
-        below = bisect_left(self.offsets, end)
-        return self.records[self.offsets[below - 1]].epoch if below else -1
-
     def blocks(self, start: int, stop: int, max_bytes: int) -> list[Block]:
         found: list[Block] = []
         size = 0

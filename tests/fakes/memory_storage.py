@@ -273,9 +273,6 @@ class MemoryStorage:
     def blocks(self, log_id: int, start: int, stop: int, max_bytes: int) -> Sequence[Block]:
         return self.disk.logs[log_id].blocks(start, stop, max_bytes)
 
-    def last_epoch(self, log_id: int, end: int) -> int:
-        return self.disk.logs[log_id].last_epoch(end)
-
     def dead_rows(self, log_id: int) -> Sequence[tuple[str, int, int, str, str, float, int]]:
         return self.disk.logs[log_id].dead_rows()
 

@@ -290,10 +290,6 @@ class Reader(Protocol):
         first damaged record, and if that is the first one raises StorageDamaged."""
         ...
 
-    def last_epoch(self, log_id: int, end: int) -> int:
-        """The epoch of the last record below `end`, -1 if there is none."""
-        ...
-
     def dead_rows(self, log_id: int) -> Sequence[tuple[str, int, int, str, str, float, int]]:
         """All rows of dead letters, replayed ones too: (group, offset, attempts, reason, consumer, died, revived)."""
         ...

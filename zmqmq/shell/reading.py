@@ -109,11 +109,6 @@ class SqliteReader:
         except sqlite3.Error as error:
             raise self._failed(error) from error
 
-    def last_epoch(self, log_id: int, end: int) -> int:
-        """The epoch of the last record below `end`, -1 if there is none."""
-        rows = self._all(f"SELECT epoch FROM {self._table(log_id)} WHERE offset < ? ORDER BY offset DESC LIMIT 1", end)
-        return int(rows[0][0]) if rows else -1
-
     # --- Messages ------------------------------------------------------------------------------------------------
 
     def read(self, log_id: int, start: int, limit: int, max_bytes: int) -> Sequence[Row]:
