@@ -99,6 +99,8 @@ def _check_subscribe(command: data.Subscribe) -> None:
     for held in command.held:
         check_scalars(held, "subscribe.held")
         _check_integers(held.offsets, "subscribe.held.offsets")
+        _check_columns("subscribe.held", len(held.offsets), (("attempts", held.attempts),))
+        _check_integers(held.attempts or (), "subscribe.held.attempts")
 
 
 def _check_subscribed(command: data.Subscribed) -> None:

@@ -109,7 +109,9 @@ class Consumer:
 
     def holding(self, lot: Lot, offsets: list[int] | None = None) -> HeldLease:
         """The lot as it is presented on a new session."""
-        return HeldLease(lot.partition, lot.epoch, lot.lease, offsets if offsets is not None else lot.offsets)
+        offsets = offsets if offsets is not None else lot.offsets
+        attempts = dict(zip(lot.offsets, lot.attempts or [1] * len(lot.offsets), strict=True))
+        return HeldLease(lot.partition, lot.epoch, lot.lease, offsets, [attempts[offset] for offset in offsets])
 
 
 def settings(**changes: Any) -> TopicSettings:

@@ -26,7 +26,7 @@ from zmqmq.core.commands import (
     Welcome,
 )
 from zmqmq.core.consuming import Consuming
-from zmqmq.core.held import SETTLING, Held
+from zmqmq.core.held import LOST, SETTLED, SETTLING, Held
 from zmqmq.core.model import Limits, Placement, TopicSettings
 from zmqmq.core.topology import LOOK_INTERVAL
 
@@ -243,3 +243,20 @@ def test_an_answer_about_a_deleted_topic_says_nothing_of_another_one_of_its_name
     assert cluster.consuming.subscriptions["t"].queue("a") is None
     cluster.take("a", new)
     assert cluster.consuming.subscriptions["t"].queue("a") == QUEUES["a"]
+
+
+def test_a_failure_that_the_new_leader_knows_of_confirms_a_nack_and_nothing_else() -> None:
+    cluster = joined("a")
+    lease = cluster.deliver("a", 0, 10, 11, 12)
+    cluster.taken()
+    held = cluster.held(0)
+    cluster.consuming.settle(held, [0], "nack", None, "")
+    cluster.consuming.settle(held, [1], "reject", None, "")
+    cluster.lead(0, "b")
+    cluster.hear("b", Moved("t"))
+    subscribe = cluster.sent(Subscribe)["b"]
+    assert subscribe.held[0].offsets == [10, 11, 12]
+    cluster.take("b", subscribe, KeptLease(0, 1, lease, 2, 0, [], [], [10, 11, 12]))
+    assert list(held.states) == [SETTLED, LOST, LOST]
+    assert cluster.consuming.losses == [(held, [1, 2])]
+    assert not cluster.sent(Settle)

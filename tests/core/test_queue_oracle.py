@@ -35,6 +35,8 @@ class Client:
         self.silent = False
         self.held: dict[tuple[int, int, int], list[int]] = {}
         self.acking: dict[int, list[tuple[int, int, int, list[int], str]]] = {}
+        self.attempts: dict[tuple[int, int], int] = {}
+        """Of its last delivery of each message."""
 
 
 class Oracle:
@@ -88,7 +90,11 @@ class Oracle:
         client.silent = False
         client.address = f"{client.name}#{client.epoch}".encode()
         hello = Hello((1, 1), client.name, client.epoch, client.name, 0.0, "test")
-        held = [HeldLease(partition, epoch, lease, offsets) for (partition, epoch, lease), offsets in client.held.items() if offsets]
+        held = [
+            HeldLease(partition, epoch, lease, offsets, [client.attempts[partition, offset] for offset in offsets])
+            for (partition, epoch, lease), offsets in client.held.items()
+            if offsets
+        ]
         self.world.turn((client.address, hello))
         answer = self.world.ask(client.address, self.world.subscribe(client.address, held=held), Subscribed)
         unconfirmed = [entry for entries in client.acking.values() for entry in entries]
@@ -137,6 +143,7 @@ class Oracle:
         client.held[lot.partition, lot.epoch, lot.lease] = list(lot.offsets)
         for index, offset in enumerate(lot.offsets):
             place = (lot.partition, offset)
+            client.attempts[place] = lot.attempts[index] if lot.attempts else 1
             key = lot.keys[index] if lot.keys else None
             assert self.produced.get(place) == (lot.values[index], key), f"{place} was never produced like that"
             assert place not in self.done, f"{place} was confirmed as done and came again"
@@ -220,9 +227,7 @@ class Oracle:
 
     def step(self) -> None:
         client = self.rng.choice(self.clients)
-        action = self.rng.choices(
-            ("produce", "pull", "settle", "time", "silence", "rejoin", "crash", "replay"), (20, 30, 35, 10, 1, 2, 1, 1)
-        )[0]
+        action = self.rng.choices(("produce", "pull", "settle", "time", "silence", "rejoin", "crash", "replay"), (20, 30, 35, 10, 1, 2, 1, 1))[0]
         if action == "produce":
             self.produce()
         elif action == "time":

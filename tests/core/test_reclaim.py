@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.core.acts import Consumer, Producer, done, lag, partition_of, queue_of, refused
+from tests.core.acts import Consumer, Producer, done, lag, letters, partition_of, queue_of, refused, settings
 from tests.core.world import World
 from zmqmq.core.admin_commands import DeleteTopic
 from zmqmq.core.commands import HeldLease, Settle, Settled, Settlement, Subscribe
@@ -153,3 +153,44 @@ def test_nothing_of_a_deleted_topic_is_presented_to_another_one_of_its_name() ->
     address = world.connect("c", 2)
     said = refused(world, address, Subscribe(world.next_id(), "t", "g", held=[held], topic_id=old))
     assert (said.code, other.values()) == ("NotLeader", [b"new"])
+
+
+def test_a_nack_whose_answer_got_lost_with_the_leader_is_answered_and_counts_once() -> None:
+    world = World(defaults=settings(max_attempts=2))
+    producer, consumer = Producer(world), Consumer(world)
+    producer.send(b"a")
+    lot = consumer.take()
+    world.turn((consumer.address, world.settle(lot, "nack", delay=0.0)))
+    world.crash()
+    producer.connect()
+    (kept,) = consumer.join([consumer.holding(lot)])
+    assert (kept.lease, kept.kept, kept.failed) == (0, [], lot.offsets)
+    again = consumer.take()
+    assert again.attempts == [2]
+    world.crash()
+    producer.connect()
+    assert consumer.join([consumer.holding(again)])[0].kept == again.offsets, "of this delivery no failure is in the log"
+    assert letters(world, producer.address) == []
+
+
+def test_a_nack_whose_answer_got_lost_with_the_connection_is_answered_on_the_next_one() -> None:
+    world = World()
+    producer, consumer = Producer(world), Consumer(world)
+    producer.send(b"a", b"b")
+    lot = consumer.take()
+    world.turn((consumer.address, world.settle(lot, "nack", lot.offsets[:1])))
+    (kept,) = consumer.join([consumer.holding(lot)])
+    assert (kept.kept, kept.failed) == (lot.offsets[1:], lot.offsets[:1])
+
+
+def test_what_went_back_with_a_failure_that_its_consumer_has_not_heard_of_is_not_kept() -> None:
+    world = World()
+    producer, consumer = Producer(world), Consumer(world)
+    producer.send(b"a", b"b", b"c", key=b"k")
+    lots = [consumer.take(1) for _ in range(3)]
+    world.turn((consumer.address, world.settle(lots[1], "nack", delay=0.0)))
+    world.crash()
+    producer.connect()
+    kept = consumer.join([consumer.holding(lot) for lot in lots])
+    assert [entry.kept for entry in kept] == [lots[0].offsets, [], []]
+    assert consumer.values() == [b"b", b"c"]

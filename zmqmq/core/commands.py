@@ -176,10 +176,13 @@ class HeldLease(Command, frozen=True):
     epoch: int
     lease: int
     offsets: list[int]
+    attempts: list[int] | None = None
+    """Which attempt each of these deliveries was, in the same order; None: all the first."""
 
 
 class KeptLease(Command, frozen=True):
-    """What became of a HeldLease: `kept` goes on under the new (epoch, lease), `settled` was settled before, the rest is lost."""
+    """What became of a HeldLease: `kept` goes on under the new (epoch, lease), `settled` was settled before, the rest is lost. `failed`: that delivery counts
+    as failed already, by a nack whose answer got lost or otherwise."""
 
     partition: int
     old_epoch: int
@@ -188,6 +191,7 @@ class KeptLease(Command, frozen=True):
     lease: int
     kept: list[int]
     settled: list[int]
+    failed: list[int] = []
 
 
 class Subscribe(Command, frozen=True, tag="subscribe"):

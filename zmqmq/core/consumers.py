@@ -135,16 +135,13 @@ class Consumers:
     def _reclaim(self, session: Session, partitions: Iterable[Partition], command: Subscribe) -> list[KeptLease]:
         self._release_absent(session, partitions, command)
         answers: list[KeptLease] = []
-        by_number = {partition.number: partition for partition in partitions}
-        for held in command.held:
-            partition = by_number.get(held.partition)
-            if partition is None:
-                continue  # another broker knows
+        for partition in partitions:  # of others another broker knows
+            here = [held for held in command.held if held.partition == partition.number]
             queue = partition.queues.get(command.group)
             if queue is None:
-                answers.append(KeptLease(held.partition, held.epoch, held.lease, partition.log.epoch, 0, [], []))
-                continue
-            answers.append(reclaim(partition, queue, queue.book.holder(session.client_id), held, self.context.reader, self.context.now))
+                answers += [KeptLease(held.partition, held.epoch, held.lease, partition.log.epoch, 0, [], []) for held in here]
+            elif here:
+                answers += reclaim(partition, queue, queue.book.holder(session.client_id), here, self.context.reader, self.context.now)
         return answers
 
     def _release_absent(self, session: Session, partitions: Iterable[Partition], command: Subscribe) -> None:

@@ -145,6 +145,8 @@ class Consuming:
         """The application's decision about messages that it was handed."""
         for index in indices:
             held.states[index] = SETTLING
+        if outcome == "nack":
+            held.nacked.update(indices)
         verdict = Verdict(held, indices, outcome, delay, reason)
         self.settling.add(verdict)
         if outcome in ("nack", "release"):

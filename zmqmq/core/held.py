@@ -41,6 +41,7 @@ class Held:
         "keys",
         "lapses_at",
         "lease",
+        "nacked",
         "next",
         "offsets",
         "open",
@@ -75,6 +76,8 @@ class Held:
         """Messages that are neither settled nor lost."""
         self.acks: list[int] = []
         """Indices acknowledged and not yet told to the broker."""
+        self.nacked: set[int] = set()
+        """Indices whose outcome is a nack."""
         self.whole = True
         """Nothing of the lease was taken away: "all of it" means the same to the broker."""
 
@@ -101,8 +104,9 @@ class Held:
 
     def presented(self) -> HeldLease:
         """What is left of it, for the broker to confirm on a new session."""
-        left = [offset for offset, state in zip(self.offsets, self.states, strict=True) if state < SETTLED]
-        return HeldLease(self.partition, self.epoch, self.lease, left)
+        left = [index for index, state in enumerate(self.states) if state < SETTLED]
+        attempts = [self.attempts[index] for index in left] if self.attempts is not None else None
+        return HeldLease(self.partition, self.epoch, self.lease, [self.offsets[index] for index in left], attempts)
 
     def buffered(self) -> int:
         """Messages that the application has not got."""

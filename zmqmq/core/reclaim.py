@@ -7,7 +7,7 @@ answer presents the same again, and is answered the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from zmqmq.core.commands import HeldLease, KeptLease
 from zmqmq.core.leases import Holder, Lease
@@ -16,22 +16,41 @@ from zmqmq.core.queue import Queue
 from zmqmq.core.writes import Reader
 
 
-def reclaim(partition: Partition, queue: Queue, holder: Holder, held: HeldLease, reader: Reader, now: float) -> KeptLease:
-    """What becomes of one lease that a consumer presents."""
+def reclaim(partition: Partition, queue: Queue, holder: Holder, presented: Iterable[HeldLease], reader: Reader, now: float) -> list[KeptLease]:
+    """What becomes of the leases that a consumer presents of one partition."""
+    presented = list(presented)
+    failed = {offset for held in presented if held.epoch < partition.log.epoch for offset in _failed(queue, held)}
+    barred: dict[bytes, int] = {}
+    for row in reader.read_offsets(partition.log.log_id, sorted(failed)):
+        if row.key is not None:
+            barred.setdefault(row.key, row.offset)
+    return [_reclaim_one(partition, queue, holder, held, barred, reader, now) for held in presented]
+
+
+def _reclaim_one(partition: Partition, queue: Queue, holder: Holder, held: HeldLease, barred: Mapping[bytes, int], reader: Reader, now: float) -> KeptLease:
+    """`barred`: where in its key each failure stands that the consumer may not have heard of: what is behind it went back with it."""
     lease = _find(partition, holder, held)
     offsets = sorted(set(held.offsets))
     if lease is not None:
         kept = [offset for offset in offsets if offset in lease.open]
         return _answer(partition, queue, held, lease.number, kept, offsets)
-    taken = {offset for other in queue.book.leases.values() for offset in other.open}
+    taken = {offset for other in queue.book.leases.values() for offset in other.open}.union(_failed(queue, held))
     free = [offset for offset in offsets if offset not in taken and not queue.state.is_settled(offset)]
-    claimed = [(row.offset, row.key) for row in reader.read_offsets(partition.log.log_id, free)] if held.epoch < partition.log.epoch else []
+    rows = reader.read_offsets(partition.log.log_id, free) if held.epoch < partition.log.epoch else []
+    claimed = [(row.offset, row.key) for row in rows if row.key is None or row.offset < barred.get(row.key, row.offset + 1)]
     pairs = [(offset, key) for offset, key in claimed if _claim(queue, holder, offset, key)]
     if not pairs:
         return _answer(partition, queue, held, 0, [], offsets)
     numbers, keys = zip(*pairs, strict=True)
     granted = queue.book.grant(holder, numbers, keys, now, now + queue.settings.max_processing_time, (held.epoch, held.lease))
     return _answer(partition, queue, held, granted.number, list(numbers), offsets)
+
+
+def _failed(queue: Queue, held: HeldLease) -> set[int]:
+    """Offsets whose delivery under this lease counts as failed already: a nack counts once, however often it is said."""
+    attempts = held.attempts or [1] * len(held.offsets)
+    uncommitted = {offset for entry in queue.limbo for offset, _ in entry.blocked}
+    return {offset for offset, attempt in zip(held.offsets, attempts, strict=True) if queue.state.attempts(offset) >= attempt or offset in uncommitted}
 
 
 def _find(partition: Partition, holder: Holder, held: HeldLease) -> Lease | None:
@@ -73,7 +92,8 @@ def _answer(partition: Partition, queue: Queue, held: HeldLease, number: int, ke
     in_limbo = {offset for entry in queue.limbo for offset, _ in entry.settled}
     keeping = set(kept)
     settled = [offset for offset in offsets if offset not in keeping and (offset in in_limbo or queue.state.is_settled(offset))]
-    return KeptLease(held.partition, held.epoch, held.lease, partition.log.epoch, number, kept, settled)
+    failed = sorted(_failed(queue, held).difference(kept, settled))
+    return KeptLease(held.partition, held.epoch, held.lease, partition.log.epoch, number, kept, settled, failed)
 
 
 def release_absent(partition: Partition, queue: Queue, holder: Holder, presented: Iterable[HeldLease], wall: float) -> None:

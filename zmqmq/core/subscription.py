@@ -334,6 +334,7 @@ def _apply(held: Held, lease: KeptLease | None) -> list[int]:
     kept = set(lease.kept)
     held.epoch, held.lease = lease.epoch, lease.lease
     done = [index for offset in lease.settled if (index := held.index_of(offset)) is not None]
-    held.end(done, SETTLED)
+    failed = [index for offset in lease.failed if (index := held.index_of(offset)) is not None]
+    held.end([*done, *(index for index in failed if index in held.nacked)], SETTLED)
     held.whole = False
     return held.end([index for index in everything if held.offsets[index] not in kept], LOST)
