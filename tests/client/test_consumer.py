@@ -97,6 +97,20 @@ def test_a_delay_that_only_this_broker_allows_is_taken() -> None:
             message.nack(delay=1e9).result(5)
 
 
+def test_when_one_of_several_topics_is_deleted_the_others_are_settled(broker: TestBroker) -> None:
+    for topic in ("kept", "doomed"):
+        produce(broker, [topic], topic=topic)
+    with Consumer(broker.endpoint, ["kept", "doomed"]) as consumer, Admin(broker.endpoint) as admin:
+        held: dict[str, Message] = {}
+        while len(held) < 2:
+            held.update({message.topic: message for message in consumer.receive_many(2, 5)})
+        admin.delete_topic("doomed")
+        with pytest.raises(LeaseLost):
+            consumer.ack([held["doomed"], held["kept"]]).result(5)
+        eventually(lambda: admin.lag("kept", "default").lag == 0)
+        assert admin.lag("kept", "default").held == 0
+
+
 def test_a_rejected_message_is_a_dead_letter_that_can_be_replayed(broker: TestBroker) -> None:
     produce(broker, ["bad"])
     with Consumer(broker.endpoint, "t") as consumer, Admin(broker.endpoint) as admin:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.core.test_consuming_between_brokers import QUEUES, Cluster
 from zmqmq.core.commands import Command, KeptLease, Pull, Refused, Settle, Settled, Settlement, Subscribe
 from zmqmq.core.held import LOST, SETTLED, SETTLING
+from zmqmq.errors import UnknownTopic
 
 
 def holding_one_of_each(*leaders: str) -> Cluster:
@@ -36,6 +37,32 @@ def test_what_a_broker_has_not_decided_is_repeated_at_the_new_leader_and_the_res
     assert (broker, again.settlements) == ("b", [Settlement(QUEUES["b"], 1, 2, 3, "ack", [5])])
     cluster.consuming.hear("b", Settled(again.id, []), cluster.now)
     assert moved.states[0] == SETTLED and cluster.consuming.is_quiet
+
+
+def test_when_a_topic_is_gone_nothing_of_it_can_be_settled_or_waits_for_its_broker() -> None:
+    cluster = holding_one_of_each("a", "a")
+    held = {held.partition: held for held in cluster.consuming.subscriptions["t"].held.values()}
+    cluster.ack(0, 5)
+    cluster.deliver("a", 0, 6, lease=2)
+    cluster.consuming.hear("a", Refused(0, "UnknownTopic", "it was deleted", details={"topic": "t"}), cluster.now)
+    assert isinstance(cluster.consuming.error, UnknownTopic)
+    assert [held[number].states[0] for number in range(2)] == [LOST, LOST] and cluster.taken() == []
+    assert sorted((one.partition, one.offsets[index]) for one, indices in cluster.consuming.losses for index in indices) == [(0, 5), (0, 6), (1, 5)]
+    cluster.letters(Settle)
+    assert cluster.consuming.is_quiet, "a consumer that closes waits for nothing"
+
+
+def test_what_a_broker_keeps_for_a_subscription_that_is_over_goes_back() -> None:
+    cluster = holding_one_of_each("a", "b")
+    cluster.consuming.hear("a", Refused(0, "UnknownTopic", "it was deleted", details={"topic": "t"}), cluster.now)
+    cluster.deliver("b", 1, 6, lease=2)
+    back = [(broker, settlement) for broker, settle in cluster.letters(Settle) for settlement in settle.settlements]
+    assert back == [
+        ("a", Settlement(QUEUES["a"], 0, 1, 1, "release")),
+        ("b", Settlement(QUEUES["b"], 1, 1, 1, "release")),
+        ("b", Settlement(QUEUES["b"], 1, 1, 2, "release")),
+    ]
+    assert cluster.letters(Settle) == [] and cluster.taken() == []
 
 
 def test_of_a_lease_that_moves_what_came_too_late_is_lost_all_the_same() -> None:

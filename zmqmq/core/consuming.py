@@ -203,7 +203,7 @@ class Consuming:
             self._lost(subscription.lapse(now, lines))
             if subscription.error is None:
                 letters += self._questions(subscription, now, lines)
-                letters += subscription.ask(now, lines, self._next_id)
+            letters += subscription.ask(now, lines, self._next_id)
         letters += self.settling.step(now, lines)
         return letters + self._pulls(now)
 
@@ -340,5 +340,8 @@ class Consuming:
             subscription = self.subscriptions[where.name]
             subscription.obstacle = error
             subscription.error = None if error.retryable else error
-            return True
-        return any(subscription.refused(command.id, error, now) for subscription in self.subscriptions.values())
+        is_ours = where is not None or any(subscription.refused(command.id, error, now) for subscription in self.subscriptions.values())
+        for subscription in self.subscriptions.values():
+            if subscription.error is not None:
+                self._lost(subscription.end())
+        return is_ours

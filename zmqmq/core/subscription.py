@@ -12,42 +12,15 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import Literal
 
-from zmqmq.core.backoff import Backoff
 from zmqmq.core.commands import KeptLease, Lot, Settle, Settlement, Subscribe, Subscribed
 from zmqmq.core.held import LOST, SETTLED, Held, Holder, LeaseKey
-from zmqmq.core.topology import FIRST_DOUBT_DELAY, Letter, Whereabouts
+from zmqmq.core.join import Join
+from zmqmq.core.topology import Letter, Whereabouts
 from zmqmq.errors import NotLeader, ZmqmqError
 
-ANSWER_TIMEOUT = 10.0
-"""Seconds after which an unanswered Subscribe is repeated."""
 LEADER_RETRY_DELAY = 1.0
 """Seconds, at most, after which a broker that said it does not lead is asked again if nobody names another one."""
 Losses = list[tuple[Held, list[int]]]
-
-
-class Join:
-    """The subscription at one broker, in one session."""
-
-    def __init__(self, random: Callable[[], float]) -> None:
-        self.queue: int | None = None
-        """The broker's number for it, None before the first answer."""
-        self.joined: dict[int, int] = {}
-        """Epochs of the partitions that are consumed there."""
-        self.asked: dict[int, int] = {}
-        """Epochs of the partitions in the Subscribe that is not answered yet."""
-        self.presented: list[Held] = []
-        self.id = 0
-        self.asked_at = -inf
-        self.resume_at = -inf
-        self.backoff = Backoff(random, FIRST_DOUBT_DELAY)
-
-    def missing(self, led: dict[int, int]) -> dict[int, int]:
-        """What the broker leads and has not been asked for under that leadership."""
-        return {partition: epoch for partition, epoch in led.items() if self.joined.get(partition, -1) < epoch}
-
-    def due(self) -> float:
-        """When to ask (again) if something is missing."""
-        return self.asked_at + ANSWER_TIMEOUT if self.id else self.resume_at
 
 
 class Subscription(Holder):
@@ -130,6 +103,9 @@ class Subscription(Holder):
         self.joins.clear()
         self.routes.clear()
         self._disowned.clear()
+        return self._lose_all()
+
+    def _lose_all(self) -> Losses:
         losses = [(held, lost) for held in self.held.values() if (lost := held.end(range(len(held.offsets)), LOST))]
         self.held.clear()
         return losses
@@ -243,6 +219,9 @@ class Subscription(Holder):
 
     def take(self, broker: str, lot: Lot, now: float) -> Held | None:
         """A lot has arrived; None if it is void or here already."""
+        if self.error is not None:
+            self._disowned.append((broker, Settlement(lot.queue, lot.partition, lot.epoch, lot.lease, "release")))
+            return None
         if not lot.offsets or lot.epoch < self._epochs.get(lot.partition, 0) or (lot.partition, lot.epoch, lot.lease) in self.held:
             return None
         self._heard_of(lot.partition, lot.epoch)
@@ -286,6 +265,18 @@ class Subscription(Holder):
     def _doubt(self, held: Held, lapses_at: float) -> None:
         held.lapses_at = min(held.lapses_at, lapses_at)
         self._lapses_at = min(self._lapses_at, lapses_at)
+
+    def end(self) -> Losses:
+        """The brokers will not have it any more: nothing can be settled under it, and what one of them may still keep for us goes back."""
+        for held in self.held.values():
+            broker, queue = self.routes.get(held.partition, ("", 0))
+            if broker:
+                self._disowned.append((broker, Settlement(queue, held.partition, held.epoch, held.lease, "release")))
+        self.routes.clear()
+        self._is_settled = False
+        for join in self.joins.values():
+            join.joined.clear()
+        return self._lose_all()
 
     def is_joining(self, broker: str, partition: int) -> bool:
         """Whether the broker is about to say what is held of the partition."""
