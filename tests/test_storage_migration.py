@@ -24,6 +24,8 @@ def old(tmp_path: Path) -> Path:
     with connection:
         for later in ("promised", "missing"):
             connection.execute(f"ALTER TABLE partitions DROP COLUMN {later}")
+        connection.execute("ALTER TABLE groups DROP COLUMN voided")
+        connection.execute("INSERT INTO groups VALUES (?, 'g', 3, '[[5,6]]', '{}', '[]', 4, 0)", (LOG,))
         connection.execute("UPDATE log_temp_1_0 SET crc = 0 WHERE kind = 2")
         connection.execute("PRAGMA user_version=1")
     connection.close()
@@ -51,6 +53,7 @@ def test_a_store_of_the_first_schema_opens_with_everything_in_it(old: Path) -> N
     store = Storage.open(old, ballast_bytes=BALLAST)
     state = store.reader.log(LOG)
     assert (state.end, state.applied, state.promised, list(state.epochs)) == (3, 3, 0, [(1, 0)])
+    assert [(group.floor, group.lag, group.voided) for group in state.groups] == [(3, 4, "[0,0]")]
     assert [(block.first, len(block.values)) for block in store.reader.blocks(LOG, 0, 10, 1000)] == [(0, 2), (2, 1)]
     assert (store.identity.session, store.identity.incarnation, store.has_data) == (0, 2, True)
     store.close()

@@ -101,7 +101,8 @@ class Script:
         self.other += 1
         self.held, before = self.other, self.held
         dead_letters = [("g", 1, 2, "why", "who", 3.0, 0), ("g", 3, 2, "why", "who", 3.0, 1)]
-        tables = w.PutSnapshot(self.held, start, start, 1, 2, 0, [(1, 0), (3, 2)], [(4, 1, "[]", 2.5)], [("g", 3, "[]", "{}", "[]", 4, 2)], [], dead_letters)
+        groups = [("g", 3, "[]", "{}", "[]", 4, 2, "[2,7]")]
+        tables = w.PutSnapshot(self.held, start, start, 1, 2, 0, [(1, 0), (3, 2)], [(4, 1, "[]", 2.5)], groups, [], dead_letters)
         drop = [w.DropLog(before)] if before else []
         return [*drop, w.CreateLog(self.held, 1, "temp_1", 1 + again * 2), tables, messages(1, [b"a"], log_id=self.held), messages(3, [b"b"], log_id=self.held)]
 

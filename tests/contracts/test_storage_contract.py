@@ -127,7 +127,7 @@ def test_the_end_follows_the_head_or_the_last_record_whichever_is_higher(store: 
 
 
 def test_the_state_of_a_partition_comes_back_after_a_restart(shelf: Stores, store: Any) -> None:
-    group, other = w.PutGroup(LOG, "g", 3, "[[5,6]]", "{}", "[]", 4, 2), w.PutGroup(LOG, "b", 0, "[]", "{}", "[]", 0)
+    group, other = w.PutGroup(LOG, "g", 3, "[[5,6]]", "{}", "[]", 4, 2, "[2,7]"), w.PutGroup(LOG, "b", 0, "[]", "{}", "[]", 0)
     members = [w.PutMember(LOG, "g", "m1", 10.0), w.PutMember(LOG, "g", "m2", 5.0)]
     store.commit([w.PutEpoch(LOG, 2, 7), w.PutEpoch(LOG, 1, 0), w.PutProducers(LOG, [(9, 5, "[]", 1.5), (4, 1, "[]", 2.5)]), group, other, *members])
     state = shelf.reopen(store).reader.logs()[0]

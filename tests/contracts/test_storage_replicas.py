@@ -181,7 +181,11 @@ def test_a_cut_leaves_other_logs_alone(store: Any) -> None:
 def fill(log_id: int = LOG) -> list[w.Write]:
     """Something in every table."""
     state: list[w.Write] = [w.PutHead(log_id, 3, 4, 9, 8, 5, 50, 1), w.PutEpoch(log_id, 1, 0), w.PutEpoch(log_id, 3, 4), w.PutPromise(log_id, 3)]
-    state += [w.PutProducers(log_id, [(9, 5, "[]", 1.5)]), w.PutGroup(log_id, "g", 3, "[[5,6]]", "{}", "[]", 4, 2), w.PutMember(log_id, "g", "m1", 10.0)]
+    state += [
+        w.PutProducers(log_id, [(9, 5, "[]", 1.5)]),
+        w.PutGroup(log_id, "g", 3, "[[5,6]]", "{}", "[]", 4, 2, "[2,7]"),
+        w.PutMember(log_id, "g", "m1", 10.0),
+    ]
     letters: list[w.Write] = [w.PutDead(log_id, "g", [(1, 5), (2, 3)], "sensor gone", "controller-1", 9.0), w.ReviveDead(log_id, "g", [2])]
     later = w.AppendDelayed(log_id, 8, 3, 5.0, 0, 0, b"later", checksums([b"later"])[0], None, None, 90.0)
     return [messages(0, [b"m"] * 8, log_id=log_id), later, *state, *letters, w.TrimLog(log_id, 4)]

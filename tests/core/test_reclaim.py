@@ -8,7 +8,7 @@ import pytest
 
 from tests.core.acts import Consumer, Producer, done, lag, letters, partition_of, queue_of, refused, settings
 from tests.core.world import World
-from zmqmq.core.admin_commands import DeleteTopic
+from zmqmq.core.admin_commands import DeleteTopic, Seek
 from zmqmq.core.commands import HeldLease, Settle, Settled, Settlement, Subscribe
 from zmqmq.core.model import GroupLimits
 
@@ -40,6 +40,40 @@ def test_holes_among_what_was_brought_along_do_not_stop_the_reading_below_them()
     world.node.context.touch(partition_of(world))
     world.turn()
     assert consumer.values() == [b"0", b"1", b"3"]
+
+
+def kept_log() -> tuple[World, Producer, Consumer]:
+    """A topic that keeps what is settled, so that a seek finds something."""
+    world = World(defaults=settings(keep="log"))
+    producer, consumer = Producer(world), Consumer(world)
+    producer.send(b"1", b"2", b"3", key=b"k")
+    return world, producer, consumer
+
+
+@pytest.mark.parametrize("is_written_down", [False, True])
+def test_what_a_seek_took_back_is_not_kept_by_who_could_not_be_told(is_written_down: bool) -> None:
+    world, producer, consumer = kept_log()
+    for _ in range(2):
+        consumer.ack(consumer.take(1))
+    held = consumer.holding(consumer.take(1))
+    done(world, producer.address, Seek(world.next_id(), "t", "g", "earliest", 0.0, None))
+    if is_written_down:
+        world.node.context.touch(partition_of(world)).snapshot()
+        world.turn()
+    world.crash()
+    producer.connect()
+    assert consumer.join([held])[0].kept == []
+    assert consumer.values() == [b"1", b"2", b"3"]
+
+
+def test_what_was_given_out_after_a_seek_is_kept() -> None:
+    world, producer, consumer = kept_log()
+    consumer.take(1)
+    done(world, producer.address, Seek(world.next_id(), "t", "g", "earliest", 0.0, None))
+    lot = consumer.take()
+    world.crash()
+    producer.connect()
+    assert consumer.join([consumer.holding(lot)])[0].kept == lot.offsets
 
 
 def test_offsets_that_are_no_messages_are_not_kept() -> None:

@@ -33,7 +33,7 @@ SNAPSHOT = peer.Snapshot(
     1,
     [(1, 0), (4, 12)],
     [(7, 3, "[]", 1.5)],
-    [("g", 17, "[]", "{}", "[]", 2, 1)],
+    [("g", 17, "[]", "{}", "[]", 2, 1, "[3,9]")],
     [("g", "m", 10.0)],
     [("g", 3, 5, "bad", "c", 1.0, 0)],
 )
@@ -177,7 +177,7 @@ def test_news_of_a_place_that_cannot_be_is_refused(field: str) -> None:
         ({"epochs": [(1, -1)]}, "snapshot.epochs holds -1"),
         ({"producers": [(2**63, 0, "[]", 1.0)]}, "snapshot.producers.0 is"),
         ({"producers": [(1, 0, "[]", float("inf"))]}, "snapshot.producers.3 is inf"),
-        ({"groups": [("g", 2**64 - 1, "[]", "{}", "[]", 0, 0)]}, "snapshot.groups.1 is"),
+        ({"groups": [("g", 2**64 - 1, "[]", "{}", "[]", 0, 0, "[0,0]")]}, "snapshot.groups.1 is"),
         ({"members": [("g", "m", float("nan"))]}, "snapshot.members.2 is nan"),
         ({"dead": [("g", -1, 5, "", "", 1.0, 0)]}, "snapshot.dead holds -1"),
     ],

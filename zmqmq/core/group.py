@@ -47,6 +47,8 @@ class GroupState:
         self.lag = lag
         """Messages not settled."""
         self.dead = 0
+        self.voided = (0, 0)
+        """(epoch, number) of the last lease that a seek has taken back: whoever presents it or an earlier one was not told in time."""
         self.changed = True
 
     def is_settled(self, offset: int) -> bool:
@@ -106,6 +108,7 @@ class GroupState:
         self.failures.clear()
         self.revived.clear()
         self.lag = operation.lag
+        self.voided = (operation.epoch, operation.lease)
 
     def apply_joined(self, operation: MemberJoined) -> None:
         self.members[operation.member] = operation.session_timeout
@@ -137,6 +140,7 @@ class GroupState:
             msgspec.json.encode(sorted(self.revived)).decode(),
             self.lag,
             self.dead,
+            msgspec.json.encode(self.voided).decode(),
         )
 
     @classmethod
@@ -147,5 +151,6 @@ class GroupState:
         state.failures = msgspec.json.decode(stored.failures, type=dict[int, Failure])
         state.revived = set(msgspec.json.decode(stored.revived, type=list[int]))
         state.dead = stored.dead
+        state.voided = msgspec.json.decode(stored.voided, type=tuple[int, int])
         state.changed = False
         return state

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 Token = tuple[int, int]
 """(epoch, number)"""
+LEASES_OF_A_COMMIT = 1_000_000
+"""More leases than a leader grants while a seek waits for its commit."""
 
 
 class Lease:
@@ -69,6 +71,14 @@ class LeaseBook:
         self.leases[lease.number] = lease
         holder.leases[lease.number] = lease
         return lease
+
+    def bound(self) -> int:
+        """A number above those of all leases until a seek that is decided now is committed."""
+        return self._last + LEASES_OF_A_COMMIT
+
+    def skip(self, number: int) -> None:
+        """Leases have higher numbers from now on."""
+        self._last = max(self._last, number)
 
     def close(self, lease: Lease) -> None:
         """Forgets a lease of which nothing is left."""

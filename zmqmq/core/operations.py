@@ -35,11 +35,15 @@ class GroupDeleted(_Operation, frozen=True, tag="group_deleted"):
 
 
 class GroupMoved(_Operation, frozen=True, tag="group_moved"):
-    """A seek: everything below `position` counts as settled, everything from it on as unsettled; `lag` messages remain."""
+    """A seek: everything below `position` counts as settled, everything from it on as unsettled; `lag` messages remain.
+
+    Leases up to number `lease` of leadership `epoch`, and those of earlier ones, are void."""
 
     group: str
     position: int
     lag: int
+    epoch: int = 0
+    lease: int = 0
 
 
 class MemberJoined(_Operation, frozen=True, tag="member_joined"):

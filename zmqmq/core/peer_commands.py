@@ -130,8 +130,8 @@ class Snapshot(Command, frozen=True, tag="snapshot"):
     epochs: list[tuple[int, int]]
     """Those of which something is committed."""
     producers: list[tuple[int, int, str, float]]
-    groups: list[tuple[str, int, str, str, str, int, int]]
-    """(group, floor, settled, failures, revived, lag, dead)"""
+    groups: list[tuple[str, int, str, str, str, int, int, str]]
+    """(group, floor, settled, failures, revived, lag, dead, voided)"""
     members: list[tuple[str, str, float]]
     """(group, member, session_timeout)"""
     dead: list[tuple[str, int, int, str, str, float, int]]

@@ -36,7 +36,8 @@ def _reclaim_one(partition: Partition, queue: Queue, holder: Holder, held: HeldL
         return _answer(partition, queue, held, lease.number, kept, offsets)
     taken = {offset for other in queue.book.leases.values() for offset in other.open}.union(_failed(queue, held))
     free = [offset for offset in offsets if offset not in taken and not queue.state.is_settled(offset)]
-    rows = reader.read_offsets(partition.log.log_id, free) if held.epoch < partition.log.epoch else []
+    is_valid = queue.state.voided < (held.epoch, held.lease) and held.epoch < partition.log.epoch
+    rows = reader.read_offsets(partition.log.log_id, free) if is_valid else []
     claimed = [(row.offset, row.key) for row in rows if row.key is None or row.offset < barred.get(row.key, row.offset + 1)]
     pairs = [(offset, key) for offset, key in claimed if _claim(queue, holder, offset, key)]
     if not pairs:

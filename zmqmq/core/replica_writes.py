@@ -39,7 +39,7 @@ class PutSnapshot(NamedTuple):
     delayed: int
     epochs: Sequence[tuple[int, int]]
     producers: Sequence[tuple[int, int, str, float]]
-    groups: Sequence[tuple[str, int, str, str, str, int, int]]
+    groups: Sequence[tuple[str, int, str, str, str, int, int, str]]
     members: Sequence[tuple[str, str, float]]
     dead: Sequence[tuple[str, int, int, str, str, float, int]]
     trimmed: int = 0

@@ -300,7 +300,7 @@ def picture(reader: Reader, replica: Replica, question: AskSnapshot) -> Snapshot
         state.delayed,
         [(epoch, start) for epoch, start in state.epochs if start < committed],
         [(producer, last, windows, time) for producer, last, windows, time in state.producers],
-        [(group.group, group.floor, group.settled, group.failures, group.revived, group.lag, group.dead) for group in state.groups],
+        [(group.group, group.floor, group.settled, group.failures, group.revived, group.lag, group.dead, group.voided) for group in state.groups],
         [(member.group, member.member, member.session_timeout) for member in state.members],
         list(reader.dead_rows(replica.log_id)),
         state.trimmed,

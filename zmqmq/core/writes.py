@@ -138,6 +138,8 @@ class PutGroup(NamedTuple):
     lag: int
     dead: int = 0
     """Dead letters, as of `applied`."""
+    voided: str = "[0,0]"
+    """[epoch, number] of the last lease that a seek has taken back."""
 
 
 class DropGroup(NamedTuple):

@@ -75,7 +75,7 @@ class SqliteReader:
 
         epochs = by_log("epochs", "epoch, start", "epoch")
         producers = by_log("producers", "producer, last_sequence, windows, time", "producer")
-        groups = by_log("groups", "group_name, floor, settled, failures, revived, lag, dead", "group_name")
+        groups = by_log("groups", "group_name, floor, settled, failures, revived, lag, dead, voided", "group_name")
         members = by_log("members", "group_name, member, session_timeout", "group_name, member")
         head = "log_id, topic_id, partition, epoch, start, next_offset, applied, messages, size, delayed, promised, max(trimmed, missing)"
         return [

@@ -49,7 +49,7 @@ def put_snapshot(connection: sqlite3.Connection, write: w.PutSnapshot) -> None:
     for table, columns, rows in (
         ("epochs", "epoch, start", write.epochs),
         ("producers", "producer, last_sequence, windows, time", write.producers),
-        ("groups", "group_name, floor, settled, failures, revived, lag, dead", write.groups),
+        ("groups", "group_name, floor, settled, failures, revived, lag, dead, voided", write.groups),
         ("members", "group_name, member, session_timeout", write.members),
         ("dead_letters", "group_name, offset, attempts, reason, consumer, died, revived", write.dead),
     ):

@@ -72,7 +72,12 @@ def _take_over(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE partitions ADD COLUMN missing INTEGER NOT NULL DEFAULT 0")
 
 
-MIGRATIONS: tuple[Migration, ...] = (_create, _replicate, _take_over)
+def _void(connection: sqlite3.Connection) -> None:
+    """Which leases a seek has taken back."""
+    connection.execute("ALTER TABLE groups ADD COLUMN voided TEXT NOT NULL DEFAULT '[0,0]'")
+
+
+MIGRATIONS: tuple[Migration, ...] = (_create, _replicate, _take_over, _void)
 VERSION = len(MIGRATIONS)
 """The schema version that this code writes."""
 

@@ -225,7 +225,8 @@ class Writer:
     # --- State of a group ----------------------------------------------------------------------------------------
 
     def put_group(self, write: w.PutGroup) -> None:
-        self._one("INSERT OR REPLACE INTO groups (log_id, group_name, floor, settled, failures, revived, lag, dead) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *write)
+        columns = "log_id, group_name, floor, settled, failures, revived, lag, dead, voided"
+        self._one(f"INSERT OR REPLACE INTO groups ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", *write)
 
     def drop_group(self, write: w.DropGroup) -> None:
         rows = self._connection.execute("SELECT offset FROM dead_letters WHERE log_id = ? AND group_name = ?", write).fetchall()
