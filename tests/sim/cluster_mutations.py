@@ -35,11 +35,11 @@ def too_few_are_enough() -> list[Patch]:
     committed = Leader.committed
 
     def careless(self: Leader, durable: int) -> int:
-        needed, self.needed = self.needed, 1
+        before, (self.needed, self.has_eligible) = (self.needed, self.has_eligible), (1, False)
         try:
             return committed(self, durable)
         finally:
-            self.needed = needed
+            self.needed, self.has_eligible = before
 
     return [(Leader, "committed", careless)]
 

@@ -75,8 +75,9 @@ def test_a_member_of_another_cluster_is_sent_away_and_keeps_its_data(cluster: Cl
 
 def test_a_member_that_was_started_alone_is_let_in_no_more_until_its_directory_is_emptied(other: ClusterProcesses) -> None:
     other.start()
+    other.wait_members()
     with Producer(other.brokers) as producer:
-        producer.send("theirs", b"a message").result()
+        producer.send("theirs", b"a message").result(timeout=60)
     other.wait_whole()
     other.stop("b1")
     other.write("b1", zookeeper=None)
