@@ -73,21 +73,22 @@ def test_a_member_of_another_cluster_is_sent_away_and_keeps_its_data(cluster: Cl
     assert read(other, "theirs", 1) == [b"a message"]
 
 
-def test_a_member_that_was_started_alone_is_let_in_no_more_until_its_directory_is_emptied(other: ClusterProcesses) -> None:
-    other.start()
-    other.wait_members()
-    with Producer(other.brokers) as producer:
-        producer.send("theirs", b"a message").result(timeout=60)
-    other.wait_whole()
-    other.stop("b1")
-    other.write("b1", zookeeper=None)
-    other.start("b1")
-    other.stop("b1")
-    other.write("b1")
-    refuses(other, "b1", "the data directory belongs to cluster")
-    other.wipe("b1")
-    other.start("b1")
-    other.wait_whole()
+def test_a_member_that_was_started_alone_is_let_in_no_more_until_its_directory_is_emptied(programs: Programs, ensemble: Ensemble, tmp_path: Path) -> None:
+    with ClusterProcesses(programs, ensemble, tmp_path / "deserted", zookeeper=TWO) as deserted:
+        deserted.start()
+        deserted.wait_members()
+        with Producer(deserted.brokers) as producer:
+            producer.send("ours", b"a message").result(timeout=60)
+        deserted.wait_whole()
+        deserted.stop("b1")
+        deserted.write("b1", zookeeper=None)
+        deserted.start("b1")
+        deserted.stop("b1")
+        deserted.write("b1")
+        refuses(deserted, "b1", "the data directory belongs to cluster")
+        deserted.wipe("b1")
+        deserted.start("b1")
+        deserted.wait_whole()
 
 
 def test_a_broker_id_that_is_taken_is_refused(cluster: ClusterProcesses, other: ClusterProcesses) -> None:
