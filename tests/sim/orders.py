@@ -73,10 +73,10 @@ class Orders:
                 self._ask("add", lambda id: AddPartitions(id, record.name, record.partitions + 1), record.name)
 
     def fewer_or_more_are_asked_for(self) -> None:
-        """A topic's messages need another number of in-sync replicas."""
+        """A topic's messages need another number of in-sync replicas: never one, for then a single disk that is lost may take what was confirmed with it."""
         topics = sorted(self._world.mesh.court.topics.values(), key=lambda record: record.name)
         if topics:
-            self._alter(self._rng.choice(topics).name, self._rng.choice([0, 1, 2, 3]))
+            self._alter(self._rng.choice(topics).name, self._rng.choice([0, 2, 3]))
 
     def _alter(self, topic: str, min_in_sync: int) -> None:
         self._ask("alter", lambda id: AlterTopic(id, topic, {"min_in_sync": min_in_sync}), topic, min_in_sync)
