@@ -140,6 +140,22 @@ def test_a_snapshot_is_due_after_so_many_records() -> None:
     assert not bench.partition.is_dirty()
 
 
+def test_a_snapshot_does_not_fall_into_a_batch_that_is_committed_in_part() -> None:
+    bench = Bench()
+    bench.produce(b"a", b"b", b"c")
+    first, end = bench.partition.log.durable, bench.partition.log.end
+    bench.partition.log.agree = lambda durable: min(durable, end - 1)
+    bench.end_turn()
+    assert first < bench.partition.log.committed < end and bench.partition.messages == 0
+    bench.partition.snapshot()
+    assert not any(isinstance(write, PutHead) for write in bench.partition.take_writes())
+    bench.partition.log.agree = lambda durable: durable
+    bench.end_turn()
+    bench.partition.snapshot()
+    (head,) = [write for write in bench.partition.take_writes() if isinstance(write, PutHead)]
+    assert (head.applied, head.messages) == (end, 3)
+
+
 def test_a_snapshot_counts_no_record_that_may_still_be_dropped() -> None:
     bench = Bench()
     bench.produce(b"a", b"b")

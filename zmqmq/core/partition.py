@@ -331,7 +331,9 @@ class Partition:
         return self.log.committed - self.applied >= SNAPSHOT_RECORDS
 
     def snapshot(self) -> None:
-        """Writes the state down as of what is committed."""
+        """Writes the state down as of what is committed; later, if what has become committed is not applied to it yet."""
+        if self.pending.is_behind(self.log.committed):
+            return
         log_id = self.log.log_id
         if rows := self.confirmed_producers.take_changed():
             self.writes.append(PutProducers(log_id, rows))

@@ -139,6 +139,11 @@ class Pending:
             else:
                 return
 
+    def is_behind(self, committed: int) -> bool:
+        """Whether something of which a record is committed is still here: a batch counts as a whole, when its last record is committed."""
+        operations, batches = self._operations, self._batches
+        return bool(operations and operations[0].offset < committed) or bool(batches and batches[0].first < committed)
+
     def _take(self, batch: Batch) -> Batch:
         self.size -= batch.size
         if batch.asker and self._askers.get(batch.asker.question) is batch.asker:
