@@ -3,7 +3,7 @@
 A verdict stays here until the broker that leads its partition has confirmed it. It is never repeated within a session (the repeat would be told that the
 lease is gone): an answer that does not come ends the session by silence. On a new session, or under a new leader, the unconfirmed ones go again, under the
 leases' new numbers, and only for messages that the broker still counts as held by us. A broker that decides nothing of a verdict, because the
-partition is led elsewhere now, makes only that *place* wait: verdicts about other partitions, and for other brokers, go on.
+partition is led elsewhere now, makes only that *addressee* wait: verdicts about other partitions, and for other brokers, go on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from zmqmq.errors import NotLeader, ZmqmqError
 
 MAX_SETTLES = 8
 """Settles without an answer at a time and broker; beyond it verdicts gather for the next one."""
-Place = tuple[str, str, int]
+Addressee = tuple[str, str, int]
 """(topic, broker, partition)"""
 _Lease = tuple[int, int, int, int]
 """(queue, partition, epoch, lease): what names a lease at one broker."""
@@ -63,7 +63,7 @@ class Settling:
         self._acked: list[Held] = []
         self._verdicts: deque[Verdict] = deque()
         self._sent: dict[int, _Sent] = {}
-        self._pauses: dict[Place, _Pause] = {}
+        self._pauses: dict[Addressee, _Pause] = {}
 
     @property
     def is_idle(self) -> bool:
@@ -83,13 +83,13 @@ class Settling:
 
     def reopened(self, broker: str) -> None:
         """The session with a broker is over or a new one: what it has not confirmed goes again, first and in order."""
-        self._pauses = {place: pause for place, pause in self._pauses.items() if place[1] != broker}
+        self._pauses = {addressee: pause for addressee, pause in self._pauses.items() if addressee[1] != broker}
         self._take_back(lambda sent, held: sent.broker == broker)
 
     def presented(self, broker: str, helds: Collection[Held]) -> None:
         """A broker has answered what becomes of these leases: what was said about them to another one is said again, at once."""
         for held in helds:
-            self._pauses.pop(_place(broker, held), None)
+            self._pauses.pop(_addressee(broker, held), None)
         marked = set(map(id, helds))
         if marked and self._sent:
             self._take_back(lambda sent, held: id(held) in marked)
@@ -161,7 +161,7 @@ class Settling:
             if lease in moved:
                 again.append(verdict)
             else:
-                self._pauses.pop(_place(found.broker, verdict.held), None)
+                self._pauses.pop(_addressee(found.broker, verdict.held), None)
                 self._topology.topic(verdict.held.subscription.topic).believe(verdict.held.partition)
                 verdict.held.end(verdict.indices, SETTLED)
             _forget_if_done(verdict.held)
@@ -182,15 +182,15 @@ class Settling:
     def _repeat(self, broker: str, verdicts: Sequence[Verdict], now: float, is_moved: bool) -> None:
         """The broker has not decided these: they go again, first and in order, after a while or to whoever leads their partitions then."""
         self._verdicts.extendleft(reversed(verdicts))
-        for place, held in {_place(broker, verdict.held): verdict.held for verdict in verdicts}.items():
+        for addressee, held in {_addressee(broker, verdict.held): verdict.held for verdict in verdicts}.items():
             if is_moved:
                 self._topology.topic(held.subscription.topic).doubt(held.partition)
-            pause = self._pauses.setdefault(place, _Pause(self._random))
+            pause = self._pauses.setdefault(addressee, _Pause(self._random))
             pause.resume_at = now + pause.backoff.next()
 
     def _resume_at(self, broker: str, held: Held) -> float:
         """When the broker may be told about the partition (again)."""
-        pause = self._pauses.get(_place(broker, held)) if self._pauses else None
+        pause = self._pauses.get(_addressee(broker, held)) if self._pauses else None
         return pause.resume_at if pause is not None else -inf
 
     def deadline(self) -> float:
@@ -208,7 +208,7 @@ class Settling:
         self._acked.clear()
 
 
-def _place(broker: str, held: Held) -> Place:
+def _addressee(broker: str, held: Held) -> Addressee:
     return held.subscription.topic, broker, held.partition
 
 
