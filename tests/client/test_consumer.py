@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -75,26 +76,29 @@ def test_a_nacked_message_comes_back_counted_and_before_the_later_ones_of_its_ke
         assert values == sorted(values)
 
 
-def test_a_delay_over_the_limit_of_the_broker_is_refused_at_once_and_the_message_is_still_held() -> None:
-    with TestBroker(limits=Limits(max_delay=60.0)) as broker:
+@contextmanager
+def handed(max_delay: float) -> Iterator[tuple[Consumer, Message]]:
+    """A consumer and a message that it was handed by a broker with that limit."""
+    with TestBroker(limits=Limits(max_delay=max_delay)) as broker:
         produce(broker, [1])
         with Consumer(broker.endpoint, "t") as consumer:
             message = consumer.receive(5)
             assert message is not None
-            with pytest.raises(InvalidValue, match="60"):
-                message.nack(delay=61.0)
-            with pytest.raises(InvalidValue, match="60"):
-                consumer.nack([message], delay=61.0)
-            message.ack().result(5)
+            yield consumer, message
+
+
+def test_a_delay_over_the_limit_of_the_broker_is_refused_at_once_and_the_message_is_still_held() -> None:
+    with handed(max_delay=60.0) as (consumer, message):
+        with pytest.raises(InvalidValue, match="60"):
+            message.nack(delay=61.0)
+        with pytest.raises(InvalidValue, match="60"):
+            consumer.nack([message], delay=61.0)
+        message.ack().result(5)
 
 
 def test_a_delay_that_only_this_broker_allows_is_taken() -> None:
-    with TestBroker(limits=Limits(max_delay=1e9)) as broker:
-        produce(broker, [1])
-        with Consumer(broker.endpoint, "t") as consumer:
-            message = consumer.receive(5)
-            assert message is not None
-            message.nack(delay=1e9).result(5)
+    with handed(max_delay=1e9) as (_, message):
+        message.nack(delay=1e9).result(5)
 
 
 def test_when_one_of_several_topics_is_deleted_the_others_are_settled(broker: TestBroker) -> None:

@@ -89,12 +89,18 @@ def test_a_broker_that_is_not_let_in_says_so_once(monkeypatch: pytest.MonkeyPatc
     assert len(troubles) == 1 and "NoAuthError" in str(troubles[0])
 
 
-def test_brokers_that_are_restarted_before_an_empty_tree_keep_what_they_have() -> None:
+def all_dead() -> ClusterWorld:
+    """Three members that have confirmed a message, and are killed."""
     cluster = ClusterWorld("abc")
     Producer(cluster["a"]).send(b"confirmed")
     cluster.pass_time(2.0)
     for machine in cluster.living:
         machine.die()
+    return cluster
+
+
+def test_brokers_that_are_restarted_before_an_empty_tree_keep_what_they_have() -> None:
+    cluster = all_dead()
     timeline, ensemble = cluster.timeline, cluster.ensemble
     for name in "abc":
         cluster.timeline, cluster.ensemble = instant()
@@ -113,11 +119,7 @@ def test_brokers_that_are_restarted_before_an_empty_tree_keep_what_they_have() -
 
 
 def test_without_its_cluster_a_member_serves_alone_once_it_needs_no_other_replica() -> None:
-    cluster = ClusterWorld("abc")
-    Producer(cluster["a"]).send(b"confirmed")
-    cluster.pass_time(2.0)
-    for machine in cluster.living:
-        machine.die()
+    cluster = all_dead()
     alone = World(disk=cluster["b"].disk)
     operator = alone.connect("operator", 1, timeout=300.0)
     alone.ask(operator, admin.AlterTopic(alone.next_id(), "t", {"min_in_sync": 1}), Described)

@@ -93,16 +93,22 @@ def test_what_a_follower_writes_down_counts_nothing_that_its_disk_refuses(monkey
     assert_alike(cluster)
 
 
-def test_a_follower_that_is_to_lead_begins_with_what_is_on_its_disk() -> None:
+def fetching_with_a_full_disk(rank: int) -> tuple[ClusterWorld, Machine, Machine, Callable[[], None], int]:
+    """The leader, the replica of that rank, which has not yet taken what lies in front of it and has no room for it, what gives it room, and the epoch."""
     cluster, leader = led()
     producer = Producer(leader)
     producer.send(b"before")
     (replica,) = leader.cluster.roles
-    follower = cluster[replica.place.replicas[1]]
+    follower = cluster[replica.place.replicas[rank]]
     has_room = takes_no_messages(follower)
     send_unheard(leader, producer, b"x", b"y")
+    return cluster, leader, follower, has_room, replica.epoch
+
+
+def test_a_follower_that_is_to_lead_begins_with_what_is_on_its_disk() -> None:
+    cluster, leader, follower, has_room, epoch = fetching_with_a_full_disk(1)
     leader.cluster.registrar.start_over("for a test")
-    take_with_the_news(cluster, follower, replica.epoch + 1)
+    take_with_the_news(cluster, follower, epoch + 1)
     (heir,) = follower.cluster.roles
     assert heir.role is Role.OPENING
     has_room()
@@ -111,16 +117,11 @@ def test_a_follower_that_is_to_lead_begins_with_what_is_on_its_disk() -> None:
 
 
 def test_a_follower_that_is_no_replica_any_more_has_what_is_on_its_disk() -> None:
-    cluster, leader = led()
-    producer = Producer(leader)
-    producer.send(b"before")
-    (replica,) = leader.cluster.roles
-    follower, names = cluster[replica.place.replicas[2]], list(replica.place.replicas)
+    cluster, leader, follower, has_room, epoch = fetching_with_a_full_disk(2)
     (copy,) = follower.cluster.roles
-    has_room, operator = takes_no_messages(follower), leader.connect("operator", timeout=300.0)
-    send_unheard(leader, producer, b"x", b"y")
+    operator, names = leader.connect("operator", timeout=300.0), list(copy.place.replicas)
     leader.frames.append((operator, Reassign(1, "t", 0, names[:2])))
-    take_with_the_news(cluster, follower, replica.epoch + 1)
+    take_with_the_news(cluster, follower, epoch + 1)
     assert copy.role is Role.NONE
     has_room()
     cluster.pass_time(CATCH_UP)
