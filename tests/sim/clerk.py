@@ -69,6 +69,10 @@ class SimEnsemble(MemoryEnsemble):
         key = place_key(path)
         if key is not None:
             self._court.place_deleted(key)
+        elif path.startswith(layout.TOPICS + "/"):
+            record = layout.decode(path, data, TopicRecord)
+            assert isinstance(record, TopicRecord)
+            self._court.topic_deleted(record.topic_id)
         elif buried and path.startswith(layout.IDS + "/"):
             info = layout.decode(path, data, layout.BrokerInfo)
             if isinstance(info, layout.BrokerInfo):

@@ -134,8 +134,8 @@ class ClusterReferee(Referee):
             waits = partition in broker.node._committing  # for the lease: nothing of it has taken effect yet
             if waits or replica.role is not Role.LEADER or partition.log.committed < truth.end or _is_between(partition):
                 continue
-            _, log = self.history.log(replica.topic.name, partition.number)
             for name, queue in partition.queues.items():
+                _, log = self.history.log(replica.topic.name, partition.number)
                 self._figures(partition, queue, log, log.groups[name])
 
 

@@ -57,6 +57,8 @@ class Court:
         self.shelves: dict[str, Shelf] = {}
         self.partitions: dict[Key, PartitionTruth] = {}
         self.topics: dict[int, TopicRecord] = {}
+        self.deleted: set[int] = set()
+        """Topics that are not in the tree any more."""
         self.situations: Counter[str] = Counter()
         self.expired: dict[int, float] = {}
         """Session -> when the servers ended it."""
@@ -83,9 +85,6 @@ class Court:
 
     def stored(self, broker: str, writes: Sequence[w.Write]) -> None:
         """A transaction is on a broker's disk."""
-        for write in writes:
-            if isinstance(write, w.PutTopic):
-                self.topic_written(write.topic)
         self.shelves[broker].committed(writes)
 
     def copies(self, key: Key) -> dict[str, Copy]:
@@ -128,6 +127,8 @@ class Court:
 
     def place_written(self, key: Key, expected: int, version: int, place: Place, stepwise: bool = True) -> None:
         """The tree holds another place of the partition. `stepwise`: what it became must follow from what it was."""
+        if key[0] in self.deleted:
+            return
         truth = self.truth(key)
         before, needed = truth.place, self.needed(key)
         lawful(key, place)
@@ -162,6 +163,18 @@ class Court:
         self.topics[record.topic_id] = record
         self._asked[record.topic_id].add(record.settings.min_in_sync)
 
+    def topic_deleted(self, topic_id: int) -> None:
+        """The tree has the topic no more: nobody counts on its partitions, though their places are removed only after it."""
+        self.situations["topic deleted"] += 1
+        self.deleted.add(topic_id)
+        for key in self.partitions:
+            if key[0] == topic_id:
+                self.place_deleted(key)
+
+    def living(self) -> list[TopicRecord]:
+        """Topics that are in the tree."""
+        return sorted((record for record in self.topics.values() if record.topic_id not in self.deleted), key=lambda record: record.name)
+
     def session_ended(self, session: int, now: float) -> None:
         """The servers have ended a session: its silence was too long."""
         self.expired.setdefault(session, now)
@@ -186,7 +199,7 @@ class Court:
             return  # a full disk took back what had these offsets; nobody was told of them, and the next leader may give them anew
         replicas = truth.place.replicas if truth.place is not None else [broker]
         lost = {broker: copy for broker, shelf in self.shelves.items() if (copy := shelf.lost.get(key)) is not None}
-        for offset, entry in fresh.items():
+        for offset, entry in fresh.items() if key[0] not in self.deleted else ():
             confirmed(key, offset, entry, replicas, [copies, lost], self.needed(key)[0])
         since, truth.end = truth.end, max(fresh) + 1
         truth.committed.update(fresh)
@@ -270,7 +283,11 @@ class Court:
         return sorted(lacking | {broker for broker, shelf in self.shelves.items() if shelf.is_stale})
 
     def agree(self) -> None:
-        """At the very end: all replicas hold the same committed records."""
+        """At the very end: all replicas hold the same committed records, and all disks the topics that there are, as they are."""
+        topics = {record.topic_id: record for record in self.living()}
+        for broker, shelf in self.shelves.items():
+            for topic_id, record in shelf.topics.items():
+                demand(record == topics.get(topic_id), "a broker's record of a topic is not that of the cluster", broker, record, topics.get(topic_id))
         for key, truth in self.partitions.items():
             if truth.place is not None:
                 copies = self.copies(key)

@@ -40,7 +40,7 @@ def what_is_missing(world: World) -> list[str]:
     """Why it is not well yet."""
     missing = [f"{host.name} is down" for host in world.hosts if host.broker is None]
     missing += [f"{producer.name} waits for {len(producer.pending)} outcomes" for producer in world.producers if producer.is_alive and producer.pending]
-    for log in world.referee.history.logs.values():
+    for log in world.referee.history.living():
         name = f"{world.referee.history.topics[log.topic_id]}/{log.partition}"
         missing += [f"{group} has {truth.unsettled} unsettled in {name}" for group, truth in log.groups.items() if truth.unsettled]
         if log.delayed:
@@ -71,7 +71,7 @@ def everything_accounted_for(world: World) -> None:
     for value, outcome in referee.confirmed.items():
         demand(referee.history.where(outcome.sent.topic, value), "a confirmed message is lost", value)
     for value, outcome in referee.unaccepted.items():
-        places = referee.history.where(outcome.sent.topic, value)
+        places = [(log.partition, log.offset_of[value]) for log in referee.history.living() if value in log.offset_of]
         demand(not places, "a refused message was accepted", value, places, str(outcome.error))
     for log in referee.history.logs.values():
         last: dict[tuple[bytes, bytes], int] = {}

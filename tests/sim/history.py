@@ -85,6 +85,8 @@ class History:
     def __init__(self) -> None:
         self.logs: dict[int, LogTruth] = {}
         self.topics: dict[int, str] = {}
+        self.deleted: set[int] = set()
+        """Topics that are gone, and with them whatever was confirmed there."""
         self.commits = 0
         self._numbers: dict[tuple[int, int], int] = {}
         """Of the logs of a cluster's partitions."""
@@ -97,8 +99,12 @@ class History:
         raise Violation(f"nobody knows {topic}/{partition}")
 
     def where(self, topic: str, value: bytes) -> list[tuple[int, int]]:
-        """(partition, offset) of every acceptance of the value."""
+        """(partition, offset) of every acceptance of the value, also by topics of that name that have been deleted."""
         return [(log.partition, log.offset_of[value]) for log in self.logs.values() if self.topics[log.topic_id] == topic and value in log.offset_of]
+
+    def living(self) -> list[LogTruth]:
+        """The logs of all topics that are not deleted."""
+        return [log for log in self.logs.values() if log.topic_id not in self.deleted]
 
     def committed(self, writes: Sequence[w.Write]) -> None:
         """Takes note of a transaction."""

@@ -26,6 +26,7 @@ class Mesh:
         self.clerk = Clerk(self.court)
         self.ensemble = SimEnsemble(lambda: scheduler.now, scheduler.after, rng, self.court, note)
         self.history = history
+        self.court.deleted = history.deleted
         self._images: dict[str, tuple[Image, Shelf]] = {}
         self.court.on_committed = self._committed
 

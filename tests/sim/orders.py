@@ -1,4 +1,5 @@
-"""What an administrator orders in the middle of it all: brokers drained or removed, partitions moved, more partitions, another `min_in_sync`.
+"""What an administrator orders in the middle of it all: brokers drained or removed, partitions moved, more partitions, another `min_in_sync`, and
+topics that come and go while somebody produces to them.
 
 Nobody waits for the answers. With the calm everything that was asked of brokers is taken back, so that the cluster can be whole again.
 """
@@ -8,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from zmqmq.core.admin_commands import AlterTopic
+from tests.sim.storms import KEYS
+from tests.sim.world import STORM_SECONDS
+from zmqmq.core.admin_commands import AlterTopic, CreateTopic, DeleteTopic
 from zmqmq.core.cluster_commands import AddPartitions, DrainBroker, Reassign, RemoveBroker
 from zmqmq.core.commands import Command
 
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from tests.sim.cluster_world import ClusterWorld
 
 PARTITIONS_MAX = 4
+PASSING = ("passing", "passing", "Passing")
+"""Topics that come and go. Those of them that differ in case only are never there together."""
 
 
 class Orders:
@@ -31,6 +36,9 @@ class Orders:
             self.partition_is_moved,
             self.partitions_are_added,
             self.fewer_or_more_are_asked_for,
+            self.topic_comes,
+            self.topic_goes,
+            self.topic_is_made_anew,
         ]
 
     def _ask(self, what: str, build: Callable[[int], Command], *facts: object) -> None:
@@ -66,7 +74,7 @@ class Orders:
 
     def partitions_are_added(self) -> None:
         """A topic gets one more partition."""
-        topics = sorted(self._world.mesh.court.topics.values(), key=lambda record: record.name)
+        topics = self._world.mesh.court.living()
         if topics:
             record = self._rng.choice(topics)
             if record.partitions < PARTITIONS_MAX:
@@ -74,16 +82,51 @@ class Orders:
 
     def fewer_or_more_are_asked_for(self) -> None:
         """A topic's messages need another number of in-sync replicas: never one, for then a single disk that is lost may take what was confirmed with it."""
-        topics = sorted(self._world.mesh.court.topics.values(), key=lambda record: record.name)
+        topics = self._world.mesh.court.living()
         if topics:
             self._alter(self._rng.choice(topics).name, self._rng.choice([0, 2, 3]))
 
     def _alter(self, topic: str, min_in_sync: int) -> None:
         self._ask("alter", lambda id: AlterTopic(id, topic, {"min_in_sync": min_in_sync}), topic, min_in_sync)
 
+    def topic_comes(self) -> None:
+        """A topic is made, if it is not there, and somebody produces to it for a while."""
+        self._make(self._rng.choice(PASSING))
+        self._produce(self._rng.choice(PASSING), self._rng.choice([5, 20, 60]))
+
+    def topic_goes(self) -> None:
+        """A topic is deleted, whoever produces to it."""
+        self._delete(self._rng.choice(PASSING))
+
+    def topic_is_made_anew(self) -> None:
+        """A topic is deleted and made again, at once or after a while; somebody produces to it all the time."""
+        name = self._rng.choice(PASSING)
+        self._produce(name, 60)
+        self._world.scheduler.after(self._rng.uniform(0.0, 2.0), lambda: self._delete(name))
+        self._world.scheduler.after(self._rng.uniform(0.0, 4.0), lambda: self._make(self._rng.choice(PASSING)))
+
+    def _make(self, name: str) -> None:
+        partitions = self._rng.choice([0, 1, 2])
+        self._ask("make", lambda id: CreateTopic(id, name, partitions, 0, {}), name, partitions)
+
+    def _delete(self, name: str) -> None:
+        self._ask("delete", lambda id: DeleteTopic(id, name), name)
+
+    def _produce(self, topic: str, left: int) -> None:
+        producer = self._world.add_producer(4.0)
+
+        def send() -> None:
+            nonlocal left
+            left -= 1
+            if left >= 0 and producer.is_alive and self._world.scheduler.now < STORM_SECONDS:
+                producer.send(topic, self._rng.choice(KEYS), self._rng.choice([None, None, None, 2.0]))
+                self._world.scheduler.after(self._rng.expovariate(10.0), send)
+
+        send()
+
     def calm(self) -> None:
         """No broker is drained or removed any more, and a majority is enough."""
-        for record in self._world.mesh.court.topics.values():
+        for record in self._world.mesh.court.living():
             self._alter(record.name, 0)
         for host in self._world.hosts:
             self._ask("undrain", lambda id, name=host.name: DrainBroker(id, name, drain=False), host.name)  # type: ignore[misc]
