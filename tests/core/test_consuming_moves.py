@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import count
 from typing import TypeVar
 
+import pytest
+
 from zmqmq.core.checksum import checksums
 from zmqmq.core.commands import (
     Command,
@@ -83,6 +85,12 @@ class Cluster:
         for broker, subscribe in asked.items():
             self.take(broker, subscribe)
         return asked
+
+    def make_anew(self, epoch: int) -> None:
+        """Another topic, of one partition, has the name, as the consumer hears now."""
+        self.hear("a", Moved("t"))
+        ((_, question),) = [letter for letter in self.consuming.step(self.now, self.lines) if isinstance(letter[1], Describe)]
+        self.hear("a", Described(question.id, "t", 2, 3, [Placement(0, epoch, "a", "tcp://a:1")], TopicSettings()))
 
     def take(self, broker: str, subscribe: Subscribe, *leases: KeptLease, partitions: list[int] | None = None) -> None:
         here = partitions if partitions is not None else list(subscribe.partitions or [])
@@ -223,21 +231,28 @@ def test_what_is_held_of_a_deleted_topic_is_lost_and_not_presented_to_another_on
     cluster.deliver("a", 0, 10)
     cluster.taken()
     held = cluster.held(0)
-    cluster.lead(0, "a")
-    cluster.hear("a", Moved("t"))
-    ((_, question),) = [letter for letter in cluster.consuming.step(cluster.now, cluster.lines) if isinstance(letter[1], Describe)]
-    cluster.hear("a", Described(question.id, "t", 2, 3, [Placement(0, 2, "a", "tcp://a:1")], TopicSettings()))
+    cluster.make_anew(2)
     assert cluster.consuming.losses == [(held, [0])]
     subscribe = cluster.join()["a"]
     assert (subscribe.held, subscribe.topic_id) == ([], 2)
 
 
+@pytest.mark.parametrize("is_asleep", [True, False], ids=["it slept", "its pull was not answered"])
+def test_who_takes_part_in_nothing_until_a_broker_answers_waits_for_that_and_does_not_spin(is_asleep: bool) -> None:
+    cluster = joined("a")
+    if is_asleep:
+        cluster.hear("a", Empty(cluster.consuming._pullers["a"].turn, 0))
+    cluster.make_anew(1)
+    assert cluster.sent(Subscribe)
+    cluster.now += SESSION_TIMEOUT / 2
+    assert not cluster.letters()
+    assert cluster.consuming.deadline() > cluster.now
+
+
 def test_an_answer_about_a_deleted_topic_says_nothing_of_another_one_of_its_name() -> None:
     cluster = Cluster("a")
     old = cluster.sent(Subscribe)["a"]
-    cluster.hear("a", Moved("t"))
-    ((_, question),) = [letter for letter in cluster.consuming.step(cluster.now, cluster.lines) if isinstance(letter[1], Describe)]
-    cluster.hear("a", Described(question.id, "t", 2, 3, [Placement(0, 1, "a", "tcp://a:1")], TopicSettings()))
+    cluster.make_anew(1)
     new = cluster.sent(Subscribe)["a"]
     cluster.consuming.hear("a", Subscribed(old.id, QUEUES["a"], "t", "g", [], [0]), cluster.now)
     assert cluster.consuming.subscriptions["t"].queue("a") is None

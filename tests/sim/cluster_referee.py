@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 SLACK = 0.1
 """Seconds that a consumer may take to give up what it should."""
-Where = tuple[str, str, int]
-"""(consumer, topic, partition)"""
+Where = tuple[str, int, int]
+"""(consumer, topic_id, partition)"""
 
 
 class ClusterReferee(Referee):
@@ -66,9 +66,10 @@ class ClusterReferee(Referee):
         life = self._mesh.clerk.life(host.name, _cluster(broker))
         for number in session.queues:
             hub = context.hub_numbers[number]
-            for partition in hub.partitions:
-                before, _ = self.kept.get((session.client_id, hub.topic, partition), (0.0, life))
-                self.kept[session.client_id, hub.topic, partition] = (max(before, sent), life)
+            for number, partition in hub.partitions.items():
+                where = (session.client_id, partition.topic.topic_id, number)
+                before, _ = self.kept.get(where, (0.0, life))
+                self.kept[where] = (max(before, sent), life)
 
     def said(self, host: Host, client: str, frame: bytes) -> None:
         command = decode_answer(frame)
@@ -79,16 +80,15 @@ class ClusterReferee(Referee):
             self._mesh.clerk.effect(host.name, cluster, self._world.scheduler.now, f"{type(command).__name__} to {client}")
             if isinstance(command, Delivery):
                 for lot in command.lots:
-                    hub = broker.node.context.hub_numbers[lot.queue]
-                    topic = broker.node.catalogue.get(hub.topic).record.topic_id
-                    self._mesh.clerk.delivery(host.name, cluster, (topic, lot.partition), lot.epoch)
+                    partition = broker.node.context.hub_numbers[lot.queue].partitions[lot.partition]
+                    self._mesh.clerk.delivery(host.name, cluster, (partition.topic.topic_id, lot.partition), lot.epoch)
         silent(host.name, host.has_failed, client)
         super().said(host, client, frame)
 
     def _delivered(self, host: Host, client: str, lot: Lot) -> None:
         assert host.broker is not None
         node, cluster = host.broker.node, _cluster(host.broker)
-        topic = node.catalogue.get(node.context.hub_numbers[lot.queue].topic).record.topic_id
+        topic = node.context.hub_numbers[lot.queue].partitions[lot.partition].topic.topic_id
         if self._mesh.court.is_deposed(self._mesh.clerk.life(host.name, cluster), (topic, lot.partition), lot.epoch):
             self.situations["deposed delivers"] += 1
         else:
@@ -97,19 +97,18 @@ class ClusterReferee(Referee):
     # --- consumers ---------------------------------------------------------------------------------------------------
 
     def _held_by_others(self, consumer: SimConsumer, task: Task) -> Iterator[Hold]:
-        topic, partition = self._place_key(task)
-        if not self._keeps_still(consumer, topic, partition):
+        if not self._keeps_still(consumer, *task.place):
             return
         longest = self._world.config.topics.defaults.max_processing_time - 2 * SLOWEST
         for other in self._world.consumers:
             if other is not consumer and other.is_alive and other.group == consumer.group:
-                held = [one for one in other.open_tasks() if self._place_key(one) == (topic, partition)]
-                keeps = self._keeps_still(other, topic, partition)
+                held = [one for one in other.open_tasks() if one.place == task.place]
+                keeps = self._keeps_still(other, *task.place)
                 yield from (hold_of(other, one) for one in held if (keeps and other.now - one.held.arrived <= longest) or self._should_have_lost(other, one))
 
-    def _keeps_still(self, consumer: SimConsumer, topic: str, partition: int) -> bool:
+    def _keeps_still(self, consumer: SimConsumer, topic_id: int, partition: int) -> bool:
         """Whether no leader can have given up what the consumer holds of the partition."""
-        sent, life = self.kept.get((consumer.name, topic, partition), (-1e9, ("", -1)))
+        sent, life = self.kept.get((consumer.name, topic_id, partition), (-1e9, ("", -1)))
         if consumer.is_stopping or life in self._mesh.court.buried:
             return False
         return self._world.scheduler.now < sent + self._world.session_timeout * 0.99
@@ -135,7 +134,7 @@ class ClusterReferee(Referee):
             if waits or replica.role is not Role.LEADER or partition.log.committed < truth.end or _is_between(partition):
                 continue
             for name, queue in partition.queues.items():
-                _, log = self.history.log(replica.topic.name, partition.number)
+                log = self.history.log(*replica.key)
                 self._figures(partition, queue, log, log.groups[name])
 
 

@@ -21,6 +21,8 @@ from zmqmq.core.consuming import Consuming
 from zmqmq.core.held import HANDED, LOST, SETTLED, SETTLING, Held
 from zmqmq.errors import LeaseLost
 
+CLOSE_SECONDS = 2.0
+
 
 @dataclass
 class Habits:
@@ -43,7 +45,14 @@ class Task:
 
     held: Held
     index: int
+    topic_id: int
+    """Of the topic that had the name when the message was handed out."""
     verdict: Outcome | None = None
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """(topic_id, partition)"""
+        return self.topic_id, self.held.partition
 
     @property
     def offset(self) -> int:
@@ -107,6 +116,8 @@ class SimConsumer(SimClient):
 
     def work(self) -> None:
         self._look_back()
+        if self.consuming.error is not None and not self.is_stopping:
+            self.close(CLOSE_SECONDS)  # the application is told, and ends
         self._look_around()
         while self._due and self._due[0][0] <= self.now and self.is_alive:
             self._finish(heapq.heappop(self._due)[2])
@@ -124,7 +135,7 @@ class SimConsumer(SimClient):
         return self._due[0][0] if self._due else float("inf")
 
     def _start(self, held: Held, index: int) -> None:
-        task = Task(held, index)
+        task = Task(held, index, held.subscription.where.topic_id)
         self._ears.handed(self, task)
         self.tasks.append(task)
         seconds = self.rng.uniform(1.0, 5.0) if self.rng.random() < self.habits.dawdle else self.rng.uniform(0.0, 0.1)

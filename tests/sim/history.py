@@ -91,12 +91,12 @@ class History:
         self._numbers: dict[tuple[int, int], int] = {}
         """Of the logs of a cluster's partitions."""
 
-    def log(self, topic: str, partition: int) -> tuple[int, LogTruth]:
-        """The log of a partition by its name."""
-        for number, log in self.logs.items():
-            if self.topics.get(log.topic_id) == topic and log.partition == partition:
-                return number, log
-        raise Violation(f"nobody knows {topic}/{partition}")
+    def log(self, topic_id: int, partition: int) -> LogTruth:
+        """The log of a partition."""
+        for log in self.logs.values():
+            if log.topic_id == topic_id and log.partition == partition:
+                return log
+        raise Violation(f"nobody knows {topic_id}/{partition}")
 
     def where(self, topic: str, value: bytes) -> list[tuple[int, int]]:
         """(partition, offset) of every acceptance of the value, also by topics of that name that have been deleted."""

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 PARTITIONS_MAX = 4
 PASSING = ("passing", "passing", "Passing")
 """Topics that come and go. Those of them that differ in case only are never there together."""
+PASSAGES = (0, 0, 0, 4, 12)
+"""Times that they do in one run, besides what is drawn with the storms."""
+PASSERS = "passers"
+"""The group that consumes them."""
 
 
 class Orders:
@@ -40,6 +44,11 @@ class Orders:
             self.topic_goes,
             self.topic_is_made_anew,
         ]
+
+    def plan(self) -> None:
+        """In some runs topics come and go all the time, whatever else happens."""
+        for _ in range(self._rng.choice(PASSAGES)):
+            self._world.scheduler.at(self._rng.uniform(0.5, STORM_SECONDS), self._rng.choice([self.topic_comes, self.topic_goes, self.topic_is_made_anew]))
 
     def _ask(self, what: str, build: Callable[[int], Command], *facts: object) -> None:
         self._world.note("order", what, *facts)
@@ -91,8 +100,10 @@ class Orders:
 
     def topic_comes(self) -> None:
         """A topic is made, if it is not there, and somebody produces to it for a while."""
-        self._make(self._rng.choice(PASSING))
-        self._produce(self._rng.choice(PASSING), self._rng.choice([5, 20, 60]))
+        name = self._rng.choice(PASSING)
+        self._make(name)
+        self._produce(name, self._rng.choice([5, 20, 60]))
+        self._consume(name)
 
     def topic_goes(self) -> None:
         """A topic is deleted, whoever produces to it."""
@@ -102,6 +113,8 @@ class Orders:
         """A topic is deleted and made again, at once or after a while; somebody produces to it all the time."""
         name = self._rng.choice(PASSING)
         self._produce(name, 60)
+        for _ in range(self._rng.choice([0, 1, 1, 2])):
+            self._consume(name)
         self._world.scheduler.after(self._rng.uniform(0.0, 2.0), lambda: self._delete(name))
         self._world.scheduler.after(self._rng.uniform(0.0, 4.0), lambda: self._make(self._rng.choice(PASSING)))
 
@@ -111,6 +124,10 @@ class Orders:
 
     def _delete(self, name: str) -> None:
         self._ask("delete", lambda id: DeleteTopic(id, name), name)
+
+    def _consume(self, topic: str) -> None:
+        consumer = self._world.add_consumer(PASSERS, [topic])
+        self._world.scheduler.after(self._rng.uniform(0.5, 12.0), lambda: consumer.close(2.0) if consumer.is_alive else None)
 
     def _produce(self, topic: str, left: int) -> None:
         producer = self._world.add_producer(4.0)
@@ -125,9 +142,11 @@ class Orders:
         send()
 
     def calm(self) -> None:
-        """No broker is drained or removed any more, and a majority is enough."""
+        """No broker is drained or removed any more, a majority is enough, and what is left in passing topics is consumed."""
         for record in self._world.mesh.court.living():
             self._alter(record.name, 0)
+            if record.name in PASSING:
+                self._world.add_consumer(PASSERS, [record.name])
         for host in self._world.hosts:
             self._ask("undrain", lambda id, name=host.name: DrainBroker(id, name, drain=False), host.name)  # type: ignore[misc]
             self._ask("keep", lambda id, name=host.name: RemoveBroker(id, name, remove=False), host.name)  # type: ignore[misc]

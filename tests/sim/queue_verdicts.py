@@ -13,8 +13,8 @@ from tests.sim.history import demand
 
 State = Literal["working", "concluding", "returning"]
 """What a consumer does with a message: works on it, has acknowledged or rejected it, or gives it back."""
-Queue = tuple[str, str, int]
-"""(group, topic, partition)"""
+Queue = tuple[str, int, int]
+"""(group, topic_id, partition)"""
 
 
 class Hold(NamedTuple):

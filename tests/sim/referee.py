@@ -97,9 +97,10 @@ class Referee:
         broker = host.broker
         assert broker is not None
         hub = broker.node.context.hub_numbers[lot.queue]
-        _, log = self.history.log(hub.topic, lot.partition)
+        topic_id = hub.partitions[lot.partition].topic.topic_id
+        log = self.history.log(topic_id, lot.partition)
         group = log.groups[hub.group]
-        queue = (hub.group, hub.topic, lot.partition)
+        queue = (hub.group, topic_id, lot.partition)
         for index, (offset, value) in enumerate(zip(lot.offsets, lot.values, strict=True)):
             attempt = lot.attempts[index] if lot.attempts is not None else 1
             key, known = log.messages.get(offset, (None, None))
@@ -111,17 +112,17 @@ class Referee:
 
     # --- consumers ---------------------------------------------------------------------------------------------------
 
-    def _place(self, consumer: SimConsumer, task: Task) -> tuple[int, LogTruth, GroupTruth]:
-        number, log = self.history.log(task.held.subscription.topic, task.held.partition)
-        return number, log, log.groups[consumer.group]
+    def _place(self, consumer: SimConsumer, task: Task) -> tuple[LogTruth, GroupTruth]:
+        log = self.history.log(*task.place)
+        return log, log.groups[consumer.group]
 
     def handed(self, consumer: SimConsumer, task: Task) -> None:
         """The application gets a message."""
-        _, log, group = self._place(consumer, task)
+        log, group = self._place(consumer, task)
         offset, key = task.offset, task.key
         hold = hold_of(consumer, task)
         self._world.note("handed", consumer.name, task.held.subscription.topic, task.held.partition, offset)
-        mine = {other.offset: other for other in consumer.tasks if self._place_key(other) == self._place_key(task)}
+        mine = {other.offset: other for other in consumer.tasks if other.place == task.place}
         if offset in mine:
             ended = ("returning",) if self.may_return_early else ()
             is_over = mine[offset].state not in (HANDED, SETTLING) or _state(mine[offset]) in ended
@@ -133,10 +134,6 @@ class Referee:
             rules.first_in_order(self.newest, self.seen, hold)
             rules.stays_settled(self.settled, hold)
         rules.one_holder(hold, self._held_by_others(consumer, task))
-
-    @staticmethod
-    def _place_key(task: Task) -> tuple[str, int]:
-        return task.held.subscription.topic, task.held.partition
 
     def _held_by_others(self, consumer: SimConsumer, task: Task) -> Iterator[rules.Hold]:
         """What others of the group may rightly believe to hold while this consumer may believe so too."""
@@ -155,11 +152,11 @@ class Referee:
 
     def confirmed_settled(self, consumer: SimConsumer, task: Task) -> None:
         """The broker has confirmed a decision."""
-        _, _, group = self._place(consumer, task)
+        _, group = self._place(consumer, task)
         if task.verdict in ("ack", "reject"):
             was_concluded = task.offset in group.concluded | group.replayed  # a letter may be on its way back when its death is told at last
             demand(was_concluded, "a confirmed settling is not on disk", consumer.name, task.verdict, task.offset)
-            self.settled[(consumer.group, *self._place_key(task)), task.offset] = consumer.name
+            self.settled[(consumer.group, *task.place), task.offset] = consumer.name
         self.situations[f"confirmed {task.verdict}"] += 1
 
     def lost(self, consumer: SimConsumer, task: Task) -> None:
@@ -192,7 +189,7 @@ class Referee:
             return
         for topic in broker.node.catalogue:
             for partition in topic.partitions.values():
-                _, log = self.history.log(topic.record.name, partition.number)
+                log = self.history.log(topic.record.topic_id, partition.number)
                 for name, queue in partition.queues.items():
                     self._figures(partition, queue, log, log.groups[name])
 
@@ -214,7 +211,7 @@ class Referee:
 
 def hold_of(consumer: SimConsumer, task: Task) -> rules.Hold:
     """The task, as a message in the consumer's hands."""
-    return rules.Hold(consumer.name, (consumer.group, task.held.subscription.topic, task.held.partition), task.offset, task.key)
+    return rules.Hold(consumer.name, (consumer.group, *task.place), task.offset, task.key)
 
 
 def _state(task: Task) -> rules.State:

@@ -40,6 +40,7 @@ def run(seed: int, trace: bool = False, cluster: bool = False) -> Result:
         together = ClusterWorld(seed, trace)
         storms = ClusterStorms(together, together.mesh)
         orders = Orders(together)
+        orders.plan()
         everything = Storms(together, [*storms.kinds, *orders.kinds])
         return _run(together, everything, lambda: end_well_together(together, storms, orders), "--cluster ")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from tests.sim.consumer import SimConsumer
 from tests.sim.disk import ROOM, SimDisk
 from tests.sim.host import Host
 from tests.sim.world import STORM_SECONDS, World
@@ -113,14 +114,17 @@ class Storms:
             consumer = self._rng.choice(consumers)
             self._world.note("kill", consumer.name)
             consumer.kill()
-            self._world.scheduler.after(self._rng.uniform(0.1, 3.0), lambda: self._world.add_consumer(consumer.group))
+            self._world.scheduler.after(self._rng.uniform(0.1, 3.0), lambda: self._replace(consumer))
 
     def _consumer_closes(self) -> None:
         if consumers := [consumer for consumer in self._world.consumers if consumer.is_alive and not consumer.is_stopping]:
             consumer = self._rng.choice(consumers)
             self._world.note("close", consumer.name)
             consumer.close(2.0)
-            self._world.scheduler.after(self._rng.uniform(0.1, 3.0), lambda: self._world.add_consumer(consumer.group))
+            self._world.scheduler.after(self._rng.uniform(0.1, 3.0), lambda: self._replace(consumer))
+
+    def _replace(self, consumer: SimConsumer) -> None:
+        self._world.add_consumer(consumer.group, None if consumer.group in self._world.groups else consumer.topics)
 
     def _producer_dies(self) -> None:
         if producers := [producer for producer in self._world.producers if producer.is_alive]:

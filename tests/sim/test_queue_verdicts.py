@@ -7,11 +7,11 @@ import pytest
 from tests.sim import queue_verdicts as rules
 from tests.sim.history import Violation
 
-QUEUE = ("g", "t", 0)
+QUEUE = ("g", 7, 0)
 
 
 def hold(consumer: str, offset: int, key: bytes | None = b"k", partition: int = 0) -> rules.Hold:
-    return rules.Hold(consumer, ("g", "t", partition), offset, key)
+    return rules.Hold(consumer, ("g", 7, partition), offset, key)
 
 
 def expected(value: bytes = b"v", concluded: bool = False, failures: int = 0) -> rules.Expected:

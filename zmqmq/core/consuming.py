@@ -216,7 +216,7 @@ class Consuming:
             if subscription.error is None and self._lines:
                 times.append(min(where.look_at(), where.due()))
         is_hungry = self.is_hungry
-        times += [puller.deadline(is_hungry) for puller in self._pullers.values()]
+        times += [self._pullers[broker].deadline(is_hungry) for broker in self._joined()]
         return min(times)
 
     def _questions(self, subscription: Subscription, now: float, lines: Sequence[str]) -> list[Letter]:
