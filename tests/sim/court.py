@@ -283,11 +283,14 @@ class Court:
         return sorted(lacking | {broker for broker, shelf in self.shelves.items() if shelf.is_stale})
 
     def agree(self) -> None:
-        """At the very end: all replicas hold the same committed records, and all disks the topics that there are, as they are."""
+        """At the very end: all replicas hold the same committed records, and no disk holds a topic that there is not, or a replica of one that is not so."""
         topics = {record.topic_id: record for record in self.living()}
+        counts = {(broker, key[0]) for key, truth in self.partitions.items() if truth.place is not None for broker in truth.place.replicas}
         for broker, shelf in self.shelves.items():
             for topic_id, record in shelf.topics.items():
-                demand(record == topics.get(topic_id), "a broker's record of a topic is not that of the cluster", broker, record, topics.get(topic_id))
+                demand(topic_id in topics, "a broker has a topic that was deleted", broker, record)
+                is_known = (broker, topic_id) not in counts or record == topics[topic_id]
+                demand(is_known, "a broker's record of a topic is not that of the cluster", broker, record, topics[topic_id])
         for key, truth in self.partitions.items():
             if truth.place is not None:
                 copies = self.copies(key)
