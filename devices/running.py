@@ -11,7 +11,7 @@ import socket
 import sys
 from types import FrameType
 
-from zmqmq.errors import ConfigError, InvalidName, InvalidValue, ZmqmqError
+from zmqmq.errors import ConfigError, InvalidName, InvalidValue, Unreachable, ZmqmqError
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -88,10 +88,11 @@ class Connection:
         self._down = False
 
     def lost(self, error: ZmqmqError) -> None:
-        """No broker answers: `error` lists the endpoints and why each failed."""
+        """No broker answers (`error` lists the endpoints and why each failed), or not the one that leads."""
         if not self._down:
             self._down = True
-            complain(f"{self._name}: no broker answers, still trying: {error}")
+            what = "no broker answers, still trying" if isinstance(error, Unreachable) else "still trying"
+            complain(f"{self._name}: {what}: {error}")
 
     def fine(self) -> None:
         """A broker answered."""

@@ -107,6 +107,25 @@ def test_every_leader_is_asked_for_its_own_partitions_only() -> None:
     assert cluster.join_all() == {"a": [0, 2], "b": [1]}
 
 
+def test_it_can_be_told_why_something_is_not_consumed() -> None:
+    cluster = Cluster("a", "", "b", brokers="a")
+    subscription = cluster.consuming.subscriptions["t"]
+    assert "no broker has described the topic" in str(subscription.hindrance)
+    cluster.join_all()
+    assert "nobody leads the partition (topic t, partition 1)" in str(subscription.hindrance)
+    cluster.lead(1, "a")
+    cluster.now += LOOK_INTERVAL
+    cluster.join_all()
+    assert "b, which leads the partition, has not answered yet (topic t, partition 2)" in str(subscription.hindrance)
+    cluster.open("b")
+    ((_, asked),) = cluster.letters(Subscribe)
+    cluster.consuming.hear("b", Refused(asked.id, "NotEnoughReplicas", "too few are in sync", "", {}), cluster.now)
+    assert "too few are in sync" in str(subscription.hindrance)
+    cluster.now += 10.0
+    cluster.join_all()
+    assert subscription.hindrance is None
+
+
 def test_what_a_leader_did_not_take_part_in_is_described_again() -> None:
     cluster = Cluster("a", "a")
     ((broker, asked),) = cluster.letters(Subscribe)

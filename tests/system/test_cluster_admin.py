@@ -193,6 +193,9 @@ def test_a_partition_that_nobody_leads_is_named_and_never_passed_over(cluster: C
     explained = admin.explain("alone", "g")
     assert [(reason.partition, reason.code) for reason in explained.reasons if reason.code == "offline"] == [(1, "offline")]
     assert explained.verdict.startswith("partition 1: nobody leads")
+    with Consumer(cluster.brokers, "alone", group="g") as consumer:
+        assert consumer.receive(timeout=0.1) is None
+        eventually(lambda: "nobody leads the partition (topic alone, partition 1)" in str(consumer.obstacle), "the consumer says what it waits for", SLOW)
     with Admin(cluster.brokers, timeout=1) as hurried:
         with pytest.raises(NotLeader, match="partition 1"):
             hurried.lag("alone", "g")

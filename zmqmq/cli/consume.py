@@ -1,5 +1,6 @@
 """`zmqmq consume`: prints messages as a consumer of a group, and acknowledges each when it is printed.
 
+Nothing to print is not the same as nobody to ask: when a broker, or the leader of a partition, does not answer, it says so and fails.
 With --no-ack it only looks: what it has printed is put back at the end, uncounted, for the group's other consumers.
 """
 
@@ -15,7 +16,7 @@ from zmqmq import Consumer, Message
 from zmqmq.cli import exits
 from zmqmq.cli.link import Link, leave
 from zmqmq.cli.output import complain, emit, moment, short
-from zmqmq.errors import LeaseLost
+from zmqmq.errors import LeaseLost, ZmqmqError
 
 MAX_PEEKED = 1000
 """Messages that --no-ack holds at a time."""
@@ -41,7 +42,7 @@ def consume(
     taken = 0
     prefetch = min(most or link.config.prefetch, link.config.prefetch)
     with Consumer(link.brokers, topic, group=group, start=start, create_topics=create, prefetch=prefetch) as consumer:
-        for message in receive(consumer, most, None if follow else timeout):
+        for message in receive(consumer, most, None if follow else timeout, link.config.request_timeout_seconds):
             show(message, link.json)
             taken += 1
             if not no_ack:  # what is not settled goes back, uncounted, when the consumer closes
@@ -50,18 +51,29 @@ def consume(
         complain(f"{taken} messages{' (put back)' if no_ack else ''}")
 
 
-def receive(consumer: Consumer, most: int | None, patience: float | None) -> Iterator[Message]:
-    """Messages until `most`, or until nothing has come for `patience` seconds (None: for ever)."""
-    given, waited = 0, 0.0
+def receive(consumer: Consumer, most: int | None, patience: float | None, hope: float) -> Iterator[Message]:
+    """Messages until `most`, or until nothing has come for `patience` seconds (None: for ever) while everything was consumed. What stands in the way of
+    that for `hope` seconds is raised, or told where patience has no end."""
+    given, waited, hindered = 0, 0.0, 0.0
     while (most is None or given < most) and (patience is None or waited < patience):
         wait = LISTEN_SECONDS if patience is None else min(LISTEN_SECONDS, patience - waited)
         message = consumer.receive(timeout=wait)
-        if message is None:
-            waited += wait
-            continue
-        waited = 0.0
-        given += 1
-        yield message
+        if message is not None:
+            given, waited = given + 1, 0.0
+            yield message
+        elif (obstacle := consumer.obstacle) is None:
+            waited, hindered = waited + wait, 0.0
+        else:
+            hindered += wait
+            if hindered - wait < hope <= hindered:
+                tell(obstacle, is_final=patience is not None)
+
+
+def tell(obstacle: ZmqmqError, is_final: bool) -> None:
+    """Why something is not consumed: raised, or as a warning."""
+    if is_final:
+        raise obstacle
+    complain(f"warning: {obstacle}")
 
 
 def settle(message: Message) -> None:

@@ -235,8 +235,12 @@ class Consumer:
 
     @property
     def obstacle(self) -> ZmqmqError | None:
-        """Why no broker can be asked now, with each endpoint's own reason; None while there is a session. The consumer keeps trying."""
-        return None if self._engine.is_open else self._engine.unreachable()
+        """Why something is not consumed now: no broker can be asked (with each endpoint's own reason), or a partition has no leader, or one that has not
+        answered yet. None: everything that is known of is consumed. The consumer keeps trying."""
+        if not self._engine.is_open:
+            return self._engine.unreachable()
+        with self._bell.lock:
+            return next((why for one in self._consuming.subscriptions.values() if (why := one.hindrance) is not None), None)
 
     @property
     def is_stopping(self) -> bool:

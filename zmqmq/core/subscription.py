@@ -16,10 +16,11 @@ from zmqmq.core.commands import KeptLease, Lot, Settle, Settlement, Subscribe, S
 from zmqmq.core.held import LOST, SETTLED, Held, Holder, LeaseKey
 from zmqmq.core.join import Join
 from zmqmq.core.topology import Letter, Whereabouts
-from zmqmq.errors import NotLeader, ZmqmqError
+from zmqmq.errors import DeadlineExceeded, NotLeader, ZmqmqError
 
 LEADER_RETRY_DELAY = 1.0
 """Seconds, at most, after which a broker that said it does not lead is asked again if nobody names another one."""
+KEEPS_TRYING = "the consumer keeps trying"
 Losses = list[tuple[Held, list[int]]]
 
 
@@ -70,6 +71,22 @@ class Subscription(Holder):
         """The broker's number for the subscription, None if it has not got it."""
         join = self.joins.get(broker)
         return join.queue if join is not None else None
+
+    @property
+    def hindrance(self) -> ZmqmqError | None:
+        """Why some of the topic is not consumed at this moment; None: all of it that is known is."""
+        where = self.where
+        waiting = [placement for placement in where.placements if placement.partition not in self.routes]
+        if where.is_known and not waiting and self.error is None:
+            return None
+        known = self.error or self.obstacle or where.obstacle
+        if known is not None or not where.is_known:
+            return known or DeadlineExceeded("no broker has described the topic yet", hint=KEEPS_TRYING, topic=self.topic)
+        leader, partition = waiting[0].leader, waiting[0].partition
+        if not leader:
+            hint = "it waits for one of its brokers; zmqmq cluster status names them"
+            return NotLeader("nobody leads the partition", hint=hint, topic=self.topic, partition=partition)
+        return DeadlineExceeded(f"{leader}, which leads the partition, has not answered yet", hint=KEEPS_TRYING, topic=self.topic, partition=partition)
 
     def hinted(self, now: float) -> None:
         """A broker says that there is news: some of our leaders may lead no more."""
