@@ -7,62 +7,85 @@ answer presents the same again, and is answered the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from zmqmq.core.commands import HeldLease, KeptLease
-from zmqmq.core.leases import Holder, Lease
+from zmqmq.core.leases import Holder, Lease, Token
 from zmqmq.core.partition import Partition
 from zmqmq.core.queue import Queue
 from zmqmq.core.writes import Reader
 
 
-def reclaim(partition: Partition, queue: Queue, holder: Holder, presented: Iterable[HeldLease], reader: Reader, now: float) -> list[KeptLease]:
+class _Presented(NamedTuple):
+    """What is looked up for each lease of one consumer: gathered once, for there may be thousands."""
+
+    partition: Partition
+    queue: Queue
+    holder: Holder
+    brought: dict[Token, Lease]
+    """What it has brought along already, by what that was called then."""
+    settling: frozenset[int]
+    """Offsets whose settling is in the log and not committed."""
+    failing: frozenset[int]
+    """Offsets of which a delivery has failed, which is in the log and not committed."""
+
+    def find(self, held: HeldLease) -> Lease | None:
+        """What goes on here already of a lease that is presented, under its number or under the one that it was brought along with."""
+        if held.epoch == self.partition.log.epoch:
+            return self.holder.leases.get(held.lease)
+        return self.brought.get((held.epoch, held.lease))
+
+    def failed(self, held: HeldLease) -> set[int]:
+        """Offsets whose delivery under this lease counts as failed already: a nack counts once, however often it is said."""
+        attempts = held.attempts or [1] * len(held.offsets)
+        told = zip(held.offsets, attempts, strict=True)
+        return {offset for offset, attempt in told if self.queue.state.attempts(offset) >= attempt or offset in self.failing}
+
+
+def _gather(partition: Partition, queue: Queue, holder: Holder) -> _Presented:
+    brought = {lease.brought_as: lease for lease in holder.leases.values() if lease.brought_as is not None}
+    settling = frozenset(offset for entry in queue.limbo for offset, _ in entry.settled)
+    failing = frozenset(offset for entry in queue.limbo for offset, _ in entry.blocked)
+    return _Presented(partition, queue, holder, brought, settling, failing)
+
+
+def reclaim(partition: Partition, queue: Queue, holder: Holder, presented: Sequence[HeldLease], reader: Reader, now: float) -> list[KeptLease]:
     """What becomes of the leases that a consumer presents of one partition."""
-    presented = list(presented)
-    failed = {offset for held in presented if held.epoch < partition.log.epoch for offset in _failed(queue, held)}
+    known = _gather(partition, queue, holder)
+    failed = {offset for held in presented if held.epoch < partition.log.epoch for offset in known.failed(held)}
     barred: dict[bytes, int] = {}
     for row in reader.read_offsets(partition.log.log_id, sorted(failed)):
         if row.key is not None:
             barred.setdefault(row.key, row.offset)
-    return [_reclaim_one(partition, queue, holder, held, barred, reader, now) for held in presented]
+    return [_reclaim_one(known, held, barred, reader, now) for held in presented]
 
 
-def _reclaim_one(partition: Partition, queue: Queue, holder: Holder, held: HeldLease, barred: Mapping[bytes, int], reader: Reader, now: float) -> KeptLease:
+def _reclaim_one(known: _Presented, held: HeldLease, barred: Mapping[bytes, int], reader: Reader, now: float) -> KeptLease:
     """`barred`: where in its key each failure stands that the consumer may not have heard of: what is behind it went back with it."""
-    lease = _find(partition, holder, held)
+    partition, queue, holder = known.partition, known.queue, known.holder
+    lease = known.find(held)
     offsets = sorted(set(held.offsets))
     if lease is not None:
         kept = [offset for offset in offsets if offset in lease.open]
-        return _answer(partition, queue, held, lease.number, kept, offsets)
-    taken = {offset for other in queue.book.leases.values() for offset in other.open}.union(_failed(queue, held))
-    free = [offset for offset in offsets if offset not in taken and not queue.state.is_settled(offset)]
+        return _answer(known, held, lease.number, kept, offsets)
+    failed = known.failed(held)
+    free = [offset for offset in offsets if offset not in failed and not queue.state.is_settled(offset)]
     is_valid = queue.state.voided < (held.epoch, held.lease) and held.epoch < partition.log.epoch
     rows = reader.read_offsets(partition.log.log_id, free) if is_valid else []
     claimed = [(row.offset, row.key) for row in rows if row.key is None or row.offset < barred.get(row.key, row.offset + 1)]
     pairs = [(offset, key) for offset, key in claimed if _claim(queue, holder, offset, key)]
     if not pairs:
-        return _answer(partition, queue, held, 0, [], offsets)
+        return _answer(known, held, 0, [], offsets)
     numbers, keys = zip(*pairs, strict=True)
-    granted = queue.book.grant(holder, numbers, keys, now, now + queue.settings.max_processing_time, (held.epoch, held.lease))
-    return _answer(partition, queue, held, granted.number, list(numbers), offsets)
-
-
-def _failed(queue: Queue, held: HeldLease) -> set[int]:
-    """Offsets whose delivery under this lease counts as failed already: a nack counts once, however often it is said."""
-    attempts = held.attempts or [1] * len(held.offsets)
-    uncommitted = {offset for entry in queue.limbo for offset, _ in entry.blocked}
-    return {offset for offset, attempt in zip(held.offsets, attempts, strict=True) if queue.state.attempts(offset) >= attempt or offset in uncommitted}
-
-
-def _find(partition: Partition, holder: Holder, held: HeldLease) -> Lease | None:
-    """What goes on here already of a lease that is presented, under its number or under the one that it was brought along with."""
-    if held.epoch == partition.log.epoch:
-        return holder.leases.get(held.lease)
-    return next((lease for lease in holder.leases.values() if lease.brought_as == (held.epoch, held.lease)), None)
+    token = (held.epoch, held.lease)
+    granted = known.brought[token] = queue.book.grant(holder, numbers, keys, now, now + queue.settings.max_processing_time, token)
+    return _answer(known, held, granted.number, list(numbers), offsets)
 
 
 def _claim(queue: Queue, holder: Holder, offset: int, key: bytes | None) -> bool:
-    """Takes a message for the holder, if nothing stands against it: nobody has been given it, and its key is free or the holder's."""
+    """Takes a message for the holder, if nothing stands against it: nobody has been given it (then it was read or claimed, and if it is a replayed letter
+    it waits no more), and its key is free or the holder's."""
     revived = offset in queue.state.revived
     if not revived and (offset < queue.cursor or offset in queue.known):
         return False
@@ -89,12 +112,12 @@ def _claim_key(queue: Queue, holder: Holder, offset: int, key: bytes, revived: b
     return True
 
 
-def _answer(partition: Partition, queue: Queue, held: HeldLease, number: int, kept: list[int], offsets: list[int]) -> KeptLease:
-    in_limbo = {offset for entry in queue.limbo for offset, _ in entry.settled}
+def _answer(known: _Presented, held: HeldLease, number: int, kept: list[int], offsets: list[int]) -> KeptLease:
     keeping = set(kept)
-    settled = [offset for offset in offsets if offset not in keeping and (offset in in_limbo or queue.state.is_settled(offset))]
-    failed = sorted(_failed(queue, held).difference(kept, settled))
-    return KeptLease(held.partition, held.epoch, held.lease, partition.log.epoch, number, kept, settled, failed)
+    over = [offset for offset in offsets if offset not in keeping]
+    settled = [offset for offset in over if offset in known.settling or known.queue.state.is_settled(offset)]
+    failed = sorted(known.failed(held).difference(kept, settled))
+    return KeptLease(held.partition, held.epoch, held.lease, known.partition.log.epoch, number, kept, settled, failed)
 
 
 def release_absent(partition: Partition, queue: Queue, holder: Holder, presented: Iterable[HeldLease], wall: float) -> None:
@@ -102,9 +125,10 @@ def release_absent(partition: Partition, queue: Queue, holder: Holder, presented
 
     A message that goes back takes the later ones of its key along, presented or not; so this comes before `reclaim` says what is kept.
     """
+    gathered = _gather(partition, queue, holder)
     known: dict[int, set[int]] = {}
     for held in presented:
-        if (found := _find(partition, holder, held)) is not None:
+        if (found := gathered.find(held)) is not None:
             known.setdefault(found.number, set()).update(held.offsets)
     for lease in list(holder.leases.values()):
         absent = [offset for offset in lease.open if offset not in known.get(lease.number, ())]
