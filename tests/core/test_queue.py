@@ -9,11 +9,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from tests.core.acts import settings
+from zmqmq.core.gates import Pair
 from zmqmq.core.group import GroupState
 from zmqmq.core.leases import Lease
 from zmqmq.core.model import GroupLimits
 from zmqmq.core.operations import Acked, Died, Failed, Operation
-from zmqmq.core.queue import Pair, Queue
+from zmqmq.core.queue import Queue
 
 KEY = b"k"
 
@@ -136,7 +137,7 @@ def test_a_lease_that_expires_counts_as_failed_and_is_recalled() -> None:
 def test_a_seek_recalls_everything_and_lease_numbers_grow_on() -> None:
     desk = Desk()
     lease = desk.grant("a", (1, KEY))
-    recalls = desk.queue.reset()
+    recalls = desk.queue.end_seek()
     assert [(holder.member, recall.lease, recall.offsets) for holder, recall in recalls] == [("a", lease.number, [1])]
     assert len(desk.queue.gates) == 0 and desk.grant("a", (1, KEY)).number > lease.number
 

@@ -66,6 +66,17 @@ def test_what_a_seek_took_back_is_not_kept_by_who_could_not_be_told(is_written_d
     assert consumer.values() == [b"1", b"2", b"3"]
 
 
+def test_nothing_is_kept_or_given_out_while_a_seek_waits_for_its_commit() -> None:
+    world, producer, consumer, offsets, held = restarted()
+    queue = queue_of(world)
+    queue.begin_seek()
+    assert consumer.join([held])[0].kept == []
+    queue.put_loose(offsets[0], world.wall)
+    assert consumer.values() == []
+    queue.end_seek()
+    assert len(consumer.values()) == len(offsets)
+
+
 def test_what_was_given_out_after_a_seek_is_kept() -> None:
     world, producer, consumer = kept_log()
     consumer.take(1)

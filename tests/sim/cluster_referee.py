@@ -102,7 +102,7 @@ class ClusterReferee(Referee):
         longest = self._world.config.topics.defaults.max_processing_time - 2 * SLOWEST
         for other in self._world.consumers:
             if other is not consumer and other.is_alive and other.group == consumer.group:
-                held = [one for one in other.open_tasks() if one.place == task.place]
+                held = [one for one in self._valid(other) if one.place == task.place]
                 keeps = self._keeps_still(other, *task.place)
                 yield from (hold_of(other, one) for one in held if (keeps and other.now - one.held.arrived <= longest) or self._should_have_lost(other, one))
 

@@ -50,6 +50,12 @@ class GroupTruth:
         self.members: set[str] = set()
         self.unsettled = 0
         """Messages that the group still has to settle."""
+        self.ever_concluded: set[int] = set()
+        """What was concluded at some time, whatever a seek has made of it since."""
+        self.moves = 0
+        """Seeks so far."""
+        self.voided = (-1, -1)
+        """Leases up to this token do not count any more."""
 
 
 class LogTruth:
@@ -208,6 +214,12 @@ class History:
                 group.unsettled += 1
                 group.failures.pop(offset, None)
                 group.replayed.add(offset)
+        elif isinstance(operation, op.Buried):
+            for offset in operation.offsets:
+                demand(offset in group.dead, "what is purged was not dead", offset)
+                del group.dead[offset]
+        elif isinstance(operation, op.GroupMoved):
+            self._move(log, group, operation)
         elif isinstance(operation, op.MemberJoined):
             group.members.add(operation.member)
         elif isinstance(operation, op.MemberLeft):
@@ -217,8 +229,18 @@ class History:
         for offset in offsets:
             demand(offset in log.messages, "what was settled is no message", offset)
             demand(offset not in group.concluded, "a message was settled twice", offset)
-            group.concluded.add(offset)
             group.unsettled -= 1
+            group.concluded.add(offset)
+            group.ever_concluded.add(offset)
+
+    def _move(self, log: LogTruth, group: GroupTruth, operation: op.GroupMoved) -> None:
+        """A seek: what is below the position is over, all from there on is to be delivered, as if it never had been."""
+        group.position, group.voided = operation.position, (operation.epoch, operation.lease)
+        group.moves += 1
+        group.concluded = {offset for offset in log.messages if offset < operation.position}
+        group.failures.clear()
+        group.replayed.clear()
+        group.unsettled = sum(offset >= max(operation.position, log.start) for offset in log.messages)
 
     def _trimmed(self, log: LogTruth, start: int) -> None:
         for offset in log.messages:

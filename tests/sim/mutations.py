@@ -14,12 +14,12 @@ from zmqmq.broker import Broker
 from zmqmq.core import dispatch, housekeeping, operations, reclaim, retention
 from zmqmq.core.consuming import Consuming
 from zmqmq.core.dedup import FRESH, ProducerTable
-from zmqmq.core.gates import Gate
+from zmqmq.core.gates import Gate, Pair
 from zmqmq.core.housekeeping import Housekeeping
 from zmqmq.core.log import Log
 from zmqmq.core.partition import Partition
 from zmqmq.core.pulling import Puller
-from zmqmq.core.queue import Pair, Queue
+from zmqmq.core.queue import Queue
 from zmqmq.core.returning import Returning
 from zmqmq.core.sessions import SessionTable
 from zmqmq.core.writes import AppendOperation, Write

@@ -7,11 +7,11 @@ Nobody waits for the answers. With the calm everything that was asked of brokers
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tests.sim.storms import KEYS
 from tests.sim.world import STORM_SECONDS
-from zmqmq.core.admin_commands import AlterTopic, CreateTopic, DeleteTopic
+from zmqmq.core.admin_commands import AlterTopic, CreateTopic, DeleteTopic, Seek
 from zmqmq.core.cluster_commands import AddPartitions, DrainBroker, Reassign, RemoveBroker
 from zmqmq.core.commands import Command
 
@@ -23,6 +23,7 @@ PASSING = ("passing", "passing", "Passing")
 """Topics that come and go. Those of them that differ in case only are never there together."""
 PASSAGES = (0, 0, 0, 4, 12)
 """Times that they do in one run, besides what is drawn with the storms."""
+WHERETO: tuple[Literal["earliest", "latest", "offset"], ...] = ("earliest", "latest", "offset")
 PASSERS = "passers"
 """The group that consumes them."""
 
@@ -43,12 +44,13 @@ class Orders:
             self.topic_comes,
             self.topic_goes,
             self.topic_is_made_anew,
+            self.group_is_moved,
         ]
 
     def plan(self) -> None:
         """In some runs topics come and go all the time, whatever else happens."""
         for _ in range(self._rng.choice(PASSAGES)):
-            self._world.scheduler.at(self._rng.uniform(0.5, STORM_SECONDS), self._rng.choice([self.topic_comes, self.topic_goes, self.topic_is_made_anew]))
+            self._world.scheduler.at(self._rng.uniform(0.5, STORM_SECONDS), self._rng.choice(self.kinds[-4:]))
 
     def _ask(self, what: str, build: Callable[[int], Command], *facts: object) -> None:
         self._world.note("order", what, *facts)
@@ -117,6 +119,11 @@ class Orders:
             self._consume(name)
         self._world.scheduler.after(self._rng.uniform(0.0, 2.0), lambda: self._delete(name))
         self._world.scheduler.after(self._rng.uniform(0.0, 4.0), lambda: self._make(self._rng.choice(PASSING)))
+
+    def group_is_moved(self) -> None:
+        """The group of the passing topics shall have everything again, or nothing of it, or what comes from somewhere on."""
+        name, to, value = self._rng.choice(PASSING), self._rng.choice(WHERETO), self._rng.randrange(40)
+        self._ask("seek", lambda id: Seek(id, name, PASSERS, to, value), name, to, value)
 
     def _make(self, name: str) -> None:
         partitions = self._rng.choice([0, 1, 2])

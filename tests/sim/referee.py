@@ -48,6 +48,8 @@ class Referee:
         """What was ever handed out."""
         self.settled: dict[tuple[rules.Queue, int], str] = {}
         """What consumers were told to be settled."""
+        self.moves: dict[rules.Queue, int] = {}
+        """Seeks of which it was known when a message was last handed out."""
         self.confirmed: dict[bytes, Outcome] = {}
         self.unaccepted: dict[bytes, Outcome] = {}
         self._world = world
@@ -121,6 +123,10 @@ class Referee:
         log, group = self._place(consumer, task)
         offset, key = task.offset, task.key
         hold = hold_of(consumer, task)
+        if _is_void(group, task):
+            self.situations["void lease handed out"] += 1
+            return
+        self._begin_anew(hold.queue, group)
         self._world.note("handed", consumer.name, task.held.subscription.topic, task.held.partition, offset)
         mine = {other.offset: other for other in consumer.tasks if other.place == task.place}
         if offset in mine:
@@ -135,6 +141,15 @@ class Referee:
             rules.stays_settled(self.settled, hold)
         rules.one_holder(hold, self._held_by_others(consumer, task))
 
+    def _begin_anew(self, queue: rules.Queue, group: GroupTruth) -> None:
+        """After a seek everything comes as if it never had."""
+        if self.moves.get(queue, 0) != group.moves:
+            self.moves[queue] = group.moves
+            self.seen.pop(queue, None)
+            self.newest = {known: newest for known, newest in self.newest.items() if known[0] != queue}
+            self.settled = {known: by for known, by in self.settled.items() if known[0] != queue}
+            self.situations["group moved"] += 1
+
     def _held_by_others(self, consumer: SimConsumer, task: Task) -> Iterator[rules.Hold]:
         """What others of the group may rightly believe to hold while this consumer may believe so too."""
         longest = self._world.config.topics.defaults.max_processing_time - 2 * SLOWEST
@@ -142,7 +157,12 @@ class Referee:
             return
         for other in self._world.consumers:
             if other is not consumer and other.is_alive and other.group == consumer.group and self.is_sure(other):
-                yield from (hold_of(other, held) for held in other.open_tasks() if other.now - held.held.arrived <= longest)  # else its lease may have expired
+                held = [one for one in self._valid(other) if other.now - one.held.arrived <= longest]  # else its lease may have expired
+                yield from (hold_of(other, one) for one in held)
+
+    def _valid(self, consumer: SimConsumer) -> list[Task]:
+        """What the consumer is working on, without what a seek has taken from it."""
+        return [task for task in consumer.open_tasks() if not _is_void(self._place(consumer, task)[1], task)]
 
     def is_sure(self, consumer: SimConsumer) -> bool:
         """Whether what the consumer holds is certainly still its own: the broker cannot have given it up by now."""
@@ -154,9 +174,10 @@ class Referee:
         """The broker has confirmed a decision."""
         _, group = self._place(consumer, task)
         if task.verdict in ("ack", "reject"):
-            was_concluded = task.offset in group.concluded | group.replayed  # a letter may be on its way back when its death is told at last
+            was_concluded = task.offset in group.ever_concluded | group.replayed  # a letter may be on its way back when its death is told at last
             demand(was_concluded, "a confirmed settling is not on disk", consumer.name, task.verdict, task.offset)
-            self.settled[(consumer.group, *task.place), task.offset] = consumer.name
+            if not _is_void(group, task):
+                self.settled[(consumer.group, *task.place), task.offset] = consumer.name
         self.situations[f"confirmed {task.verdict}"] += 1
 
     def lost(self, consumer: SimConsumer, task: Task) -> None:
@@ -212,6 +233,11 @@ class Referee:
 def hold_of(consumer: SimConsumer, task: Task) -> rules.Hold:
     """The task, as a message in the consumer's hands."""
     return rules.Hold(consumer.name, (consumer.group, *task.place), task.offset, task.key)
+
+
+def _is_void(group: GroupTruth, task: Task) -> bool:
+    """Whether a seek has taken the message from its consumer, which may not have heard of it."""
+    return (task.held.epoch, task.held.lease) <= group.voided
 
 
 def _state(task: Task) -> rules.State:

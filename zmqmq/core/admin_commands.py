@@ -225,7 +225,8 @@ class Reason(Command, frozen=True):
 
     `code`: settled (nothing left) | ready (something is to be delivered: it waits for a pull) | no_consumer |
     held (key with a consumer) | retry (waits for its next attempt) | delayed (not due) | reclaiming (consumers are
-    reporting after a restart) | full_window (too many unsettled) | storage_full | offline (nobody leads it; said by the client)."""
+    reporting after a restart) | full_window (too many unsettled) | seeking (a seek is not committed yet) | storage_full | offline (nobody
+    leads it; said by the client)."""
 
     partition: int
     code: str

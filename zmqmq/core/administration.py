@@ -109,7 +109,8 @@ class Administration:
             edge = max(position, log.committed)
             lag = reader.weigh(log.log_id, position, edge)[0] + partition.pending.messages(edge)
         self._bury_ahead(partition, queue, position)
-        partition.append_operation(GroupMoved(command.group, position, lag, log.epoch, queue.book.bound()))
+        partition.append_operation(GroupMoved(command.group, position, lag, log.epoch, queue.book.last))
+        queue.begin_seek()
         return lag
 
     def _bury_ahead(self, partition: Partition, queue: Queue, position: int) -> None:

@@ -83,9 +83,8 @@ class Applier:
                 queue.state.lag = self.partition.messages
             if revived:
                 self.partition.writes.append(DropDead(self.partition.log.log_id, operation.group, revived))
-            for holder, recall in queue.reset():
+            for holder, recall in queue.end_seek():
                 self.partition.recalls.append((operation.group, holder.member, recall.lease, recall.offsets))
-            queue.book.skip(operation.lease)
 
     def _member_joined(self, operation: op.MemberJoined) -> None:
         if queue := self._queue(operation.group):

@@ -8,12 +8,11 @@ from zmqmq.core.catalogue import Catalogue, Topic
 from zmqmq.core.commands import KeptLease, Recalled, Settle, Settled, Settlement, Subscribe, Subscribed
 from zmqmq.core.context import Context
 from zmqmq.core.hub import Hub
-from zmqmq.core.leases import Lease
+from zmqmq.core.leases import Lease, Recall
 from zmqmq.core.lots import with_offsets
 from zmqmq.core.names import check_name
 from zmqmq.core.operations import GroupCreated, MemberJoined, MemberLeft
 from zmqmq.core.partition import Partition
-from zmqmq.core.queue import Recall
 from zmqmq.core.reclaim import reclaim, release_absent
 from zmqmq.core.sessions import Session
 from zmqmq.errors import CallerError, InvalidValue, NotLeader, Overloaded, UnknownGroup, ZmqmqError

@@ -48,6 +48,8 @@ class Pull:
 
     def rows(self, credit: int, max_bytes: int) -> list[Row]:
         """Up to `credit` messages by ascending offset, held by the consumer from now on; the caller grants the lease."""
+        if self.queue.seeks:
+            return []
         unread = self.queue.cursor < self.committed and not self.queue.is_full()
         picked = self._pick_waiting(max(1, credit // 2) if unread else credit)
         rows = self._fetch(picked, max_bytes) if picked else []

@@ -17,7 +17,7 @@ from zmqmq.core.queue import Queue
 
 KEYS_MAX = 20
 """Keys that are listed one by one per partition."""
-ORDER = ("offline", "storage_full", "reclaiming", "no_consumer", "ready", "full_window", "held", "retry", "delayed", "settled")
+ORDER = ("offline", "storage_full", "seeking", "reclaiming", "no_consumer", "ready", "full_window", "held", "retry", "delayed", "settled")
 """Which reason makes the verdict, if there are several."""
 
 
@@ -25,6 +25,9 @@ def explain(hub: Hub, partition: Partition, queue: Queue, wall: float, now: floa
     """All reasons of one partition. `names` tells people's names for client ids."""
     number = partition.number
     reasons: list[Reason] = []
+    if queue.seeks:
+        text = "the group is being moved by a seek; nothing is given out until that is confirmed"
+        reasons.append(Reason(number, "seeking", text, queue.state.lag))
     if queue.reclaim:
         until = wall + max(queue.reclaim.values()) - now
         text = f"{len(queue.reclaim)} consumers known from before the restart have not reported; waiting until {clock(until)}"

@@ -14,12 +14,25 @@ that a fail-over could deliver them again behind their successor.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from zmqmq.core.leases import Holder
 
+Pair = tuple[int, bytes | None]
+"""An offset and its key."""
 _NONE_BEHIND: deque[int] = deque()
 """Shared by all gates with nothing behind them and never changed: most have nothing, and a deque of their own would be 600 bytes."""
+
+
+class Limbo(NamedTuple):
+    """What an operation does to gates once everything below `end` is committed."""
+
+    end: int
+    settled: Sequence[Pair]
+    returned: Sequence[Pair]
+    blocked: Sequence[Pair]
+    """Messages whose keys give nothing until then: the consumer has returned them and forgotten what it held behind them."""
 
 
 class Gate:

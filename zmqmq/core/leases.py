@@ -7,11 +7,10 @@ holder of a message.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 Token = tuple[int, int]
 """(epoch, number)"""
-LEASES_OF_A_COMMIT = 1_000_000
-"""More leases than a leader grants while a seek waits for its commit."""
 
 
 class Lease:
@@ -50,11 +49,19 @@ class Holder:
         return sum(len(lease.open) for lease in self.leases.values())
 
 
+class Recall(NamedTuple):
+    """Messages that a consumer loses without asking for it."""
+
+    lease: int
+    offsets: list[int]
+
+
 class LeaseBook:
     """All leases of one group and partition."""
 
     def __init__(self, after: LeaseBook | None = None) -> None:
-        self._last: int = after._last if after else 0  # numbers grow on, whatever becomes of the leases
+        self.last: int = after.last if after else 0
+        """The highest number so far: it grows on, whatever becomes of the leases."""
         self.leases: dict[int, Lease] = {}  # by number: ascending, and so by time of granting
         self.holders: dict[str, Holder] = {}
 
@@ -66,19 +73,11 @@ class LeaseBook:
         return holder
 
     def grant(self, holder: Holder, offsets: Sequence[int], keys: Sequence[bytes | None], now: float, expires: float, brought_as: Token | None = None) -> Lease:
-        self._last += 1
-        lease = Lease(self._last, holder, offsets, keys, now, expires, brought_as)
+        self.last += 1
+        lease = Lease(self.last, holder, offsets, keys, now, expires, brought_as)
         self.leases[lease.number] = lease
         holder.leases[lease.number] = lease
         return lease
-
-    def bound(self) -> int:
-        """A number above those of all leases until a seek that is decided now is committed."""
-        return self._last + LEASES_OF_A_COMMIT
-
-    def skip(self, number: int) -> None:
-        """Leases have higher numbers from now on."""
-        self._last = max(self._last, number)
 
     def close(self, lease: Lease) -> None:
         """Forgets a lease of which nothing is left."""

@@ -18,35 +18,14 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
 
-from zmqmq.core.gates import Gate, Gates
+from zmqmq.core.gates import Gate, Gates, Limbo, Pair
 from zmqmq.core.group import GroupState
-from zmqmq.core.leases import Holder, Lease, LeaseBook
+from zmqmq.core.leases import Holder, Lease, LeaseBook, Recall
 from zmqmq.core.model import GroupLimits, TopicSettings
 from zmqmq.core.operations import Acked, Died, Failed, Operation
 from zmqmq.core.ranges import to_ranges
 from zmqmq.core.schedule import DueHeap, retry_due
-
-Pair = tuple[int, bytes | None]
-"""An offset and its key."""
-
-
-class Limbo(NamedTuple):
-    """What an operation does to gates once everything below `end` is committed."""
-
-    end: int
-    settled: Sequence[Pair]
-    returned: Sequence[Pair]
-    blocked: Sequence[Pair]
-    """Messages whose keys give nothing until then: the consumer has returned them and forgotten what it held behind them."""
-
-
-class Recall(NamedTuple):
-    """Messages that a consumer loses without asking for it."""
-
-    lease: int
-    offsets: list[int]
 
 
 class Queue:
@@ -85,6 +64,10 @@ class Queue:
         """Those of them whose replay or purge has been applied: the next turn's writes take them off that list."""
         self._taken_letters: list[int] = []
         """Those of them whose writes are under way."""
+        self.seeks = 0
+        """Seeks that are in the log and not committed: no lease counts any more, and nothing is given out until they are."""
+        self._recalls: list[tuple[Holder, Recall]] = []
+        """What such a seek has taken back, to be told when it is committed."""
         self.unread_damage: list[int] = []
         """Offsets whose checksum did not match; the partition makes dead letters of them."""
 
@@ -92,6 +75,8 @@ class Queue:
 
     def offer(self, committed: int) -> int:
         """About how many messages (or keys) a consumer could be given now; 0 means certainly none."""
+        if self.seeks:
+            return 0
         unread = 0 if self.is_full() else committed - self.cursor
         return unread + len(self.loose) + len(self.gates.ready())
 
@@ -336,15 +321,24 @@ class Queue:
         self.moving_letters.difference_update(self._taken_letters)
         self._taken_letters.clear()
 
-    def reset(self) -> list[tuple[Holder, Recall]]:
-        """After a seek: everything held is recalled and reading starts at the floor again."""
-        recalls = [(lease.holder, Recall(lease.number, list(lease.open))) for lease in self.book.leases.values()]
-        last = self.book
-        self.book = LeaseBook(after=last)
+    def begin_seek(self) -> None:
+        """A seek is in the log: whatever is said about a message from now on is about what comes after it, so nothing is held any more."""
+        self.seeks += 1
+        self._take_all()
+
+    def end_seek(self) -> list[tuple[Holder, Recall]]:
+        """A seek is committed: everything that was held is recalled and reading starts at the floor again."""
+        self.seeks = max(0, self.seeks - 1)
+        self._take_all()
+        self.rewind()
+        recalls, self._recalls = self._recalls, []
+        return recalls
+
+    def _take_all(self) -> None:
+        self._recalls += [(lease.holder, Recall(lease.number, list(lease.open))) for lease in self.book.leases.values()]
+        self.book = LeaseBook(after=self.book)
         self.gates = Gates()
         self.loose.clear()
         self.retries = DueHeap()
         self.known.clear()
         self.limbo.clear()
-        self.rewind()
-        return recalls

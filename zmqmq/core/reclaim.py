@@ -71,7 +71,7 @@ def _reclaim_one(known: _Presented, held: HeldLease, barred: Mapping[bytes, int]
         return _answer(known, held, lease.number, kept, offsets)
     failed = known.failed(held)
     free = [offset for offset in offsets if offset not in failed and not queue.state.is_settled(offset)]
-    is_valid = queue.state.voided < (held.epoch, held.lease) and held.epoch < partition.log.epoch
+    is_valid = not queue.seeks and queue.state.voided < (held.epoch, held.lease) and held.epoch < partition.log.epoch
     rows = reader.read_offsets(partition.log.log_id, free) if is_valid else []
     claimed = [(row.offset, row.key) for row in rows if row.key is None or row.offset < barred.get(row.key, row.offset + 1)]
     pairs = [(offset, key) for offset, key in claimed if _claim(queue, holder, offset, key)]
