@@ -11,7 +11,7 @@ from zmqmq.core.commands import Command, Describe, Described, Moved, Produce, Pr
 from zmqmq.core.model import Limits, Placement, TopicSettings
 from zmqmq.core.parcel import Parcel
 from zmqmq.core.producing import Producing
-from zmqmq.core.topology import LOOK_INTERVAL, SUSPECT_AFTER
+from zmqmq.core.topology import DESCRIBE_TIMEOUT, LOOK_INTERVAL, SUSPECT_AFTER
 
 Kind = TypeVar("Kind", bound=Command)
 
@@ -88,6 +88,25 @@ def test_a_broker_that_leads_no_more_makes_another_one_describe_and_the_batch_go
     cluster.describe(question)
     ((broker, again),) = cluster.letters(Produce)
     assert (broker, again.epoch, again.sequence, again.values) == ("b", 2, first.sequence, first.values)
+
+
+def test_who_waits_for_a_topic_that_was_deleted_to_be_made_again_does_not_spin() -> None:
+    cluster = Cluster("a")
+    cluster.send(b"1")
+    ((_, first),) = cluster.produces()
+    cluster.producing.hear(Moved("t"), cluster.now)
+    ((_, question),) = cluster.letters(Describe)
+    assert not question.create
+    cluster.refuse(first)
+    assert cluster.producing.hear(Refused(question.id, "UnknownTopic", "there is none"), cluster.now)
+    cluster.now = cluster.producing.deadline()
+    ((_, question),) = cluster.letters(Describe)
+    assert question.create and cluster.producing.deadline() > cluster.now
+    cluster.now += DESCRIBE_TIMEOUT / 2
+    assert not cluster.letters(Command)
+    assert cluster.producing.deadline() > cluster.now
+    cluster.describe(question)
+    assert [produce.sequence for _, produce in cluster.letters(Produce)] == [first.sequence]
 
 
 def test_a_lost_line_asks_at_once_who_leads_now() -> None:

@@ -138,6 +138,12 @@ class Producing:
                     lane.unplace()
         self._sort_out()
 
+    def _unplace_all(self, topic: _Topic) -> None:
+        """The topic is not there: nothing of it is sent until it is described."""
+        for lane in topic.lanes.values():
+            lane.unplace()
+        self._sort_out()
+
     def _sort_out(self) -> None:
         """Forgets questions that have been taken back (their batches are sent again), and those about batches that were given up."""
         self._sent = {id: (topic, lane, batch) for id, (topic, lane, batch) in self._sent.items() if id in batch.ids and batch in lane.flight}
@@ -266,9 +272,7 @@ class Producing:
         lane.heard_at = now
         if isinstance(error, UnknownTopic):
             topic.where.look_again()
-            for other in topic.lanes.values():
-                other.unplace()
-            self._sort_out()
+            self._unplace_all(topic)
         elif isinstance(error, NotLeader):
             topic.where.doubt(lane.partition)
         else:
@@ -283,7 +287,10 @@ class Producing:
         if where is None:
             return False
         topic = self._topic(where.name)
-        if error.retryable or (not where.is_known and where.was_gentle):
+        if error.retryable:
+            return True
+        if not where.is_known and where.was_gentle:  # it is asked for once more, and made if it may be
+            self._unplace_all(topic)
             return True
         self._fail_uncut(topic, error)
         for lane in topic.lanes.values():
