@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from tests.core.acts import Consumer, Producer
 from tests.core.cluster_world import ClusterWorld, Machine
 from zmqmq.core.admin_commands import AlterTopic, CreateTopic, Done
@@ -96,3 +98,14 @@ def test_a_changed_setting_is_on_the_disk_of_the_leader_too() -> None:
     for machine in cluster.living:
         (record,) = machine.disk.topics.values()
         assert record.settings.max_attempts == 9
+
+
+def test_settings_that_a_leader_hears_of_as_it_ceases_to_lead_are_on_its_disk() -> None:
+    cluster = made()
+    leader = cluster["a"]
+    (replica,) = leader.cluster.roles
+    altered = replace(replica.topic, settings=replace(replica.topic.settings, min_in_sync=3))
+    leader.cluster.roles.set_topic(altered)
+    leader.cluster.roles.step_down()
+    leader.turn()
+    assert [record.settings.min_in_sync for record in leader.node.context.reader.topics()] == [3]

@@ -102,11 +102,11 @@ class Roles:
         return replica
 
     def set_topic(self, record: TopicRecord) -> None:
-        """The topic's settings have changed."""
+        """The topic's settings have changed; written down with the turn, for what a replica writes goes with its leadership."""
+        self.context.writes.append(PutTopic(record))
         for replica in self._replicas.values():
             if replica.topic.topic_id == record.topic_id:
                 replica.set_topic(record)
-                replica.write(PutTopic(record))
                 self.touch(replica)
 
     def drop(self, key: Key) -> None:
