@@ -67,10 +67,12 @@ def test_seek_to_a_time_goes_to_the_first_message_accepted_since(seconds: float,
 
 def test_a_seek_recalls_what_is_held() -> None:
     world, producer, consumer, _ = kept_log()
-    producer.send(b"held")
+    producer.send(b"held", key=b"k")
     lot = consumer.take()
+    producer.send(b"held too", key=b"k")
+    later = consumer.take()
     seek(world, producer.address, "latest")
-    assert consumer.recalled() == [(lot.lease, lot.offsets)]
+    assert consumer.recalled() == [(later.lease, later.offsets), (lot.lease, lot.offsets)], "the later one of the key first"
     assert consumer.ack(lot, lot.offsets)[0].offsets == lot.offsets
 
 

@@ -90,6 +90,18 @@ def test_a_message_held_for_too_long_is_recalled_and_counted_however_alive_its_c
     assert len(consumer.ack(lot, lot.offsets)[0].offsets or ()) == 2
 
 
+def test_later_messages_of_a_key_are_recalled_before_the_one_that_was_held_for_too_long() -> None:
+    world = World(defaults=settings(max_processing_time=5.0, retry_delay=0.0))
+    producer, consumer = Producer(world), Consumer(world)
+    producer.send(b"1", key=b"k")
+    first = consumer.take()
+    world.pass_time(3.0)
+    producer.send(b"2", key=b"k")
+    second = consumer.take()
+    world.pass_time(3.0)
+    assert consumer.recalled() == [(second.lease, second.offsets), (first.lease, first.offsets)]
+
+
 # --- Take-over and restart -----------------------------------------------------------------------------------------
 
 

@@ -270,6 +270,6 @@ class Consumers:
         self.recall(session, hub, partition, recalls)
 
     def recall(self, session: Session, hub: Hub, partition: Partition, recalls: Iterable[Recall]) -> None:
-        """Tells the consumer what it does not hold any more."""
-        for recall in recalls:
+        """Tells the consumer what it does not hold any more, the last first: a later message of a key must not be started when an earlier one is gone."""
+        for recall in sorted(recalls, reverse=True):
             self.context.send(session, Recalled(hub.number, partition.number, partition.log.epoch, recall.lease, recall.offsets))

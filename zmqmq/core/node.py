@@ -280,7 +280,7 @@ class Node:
 
     def _tell_recalls(self, partition: Partition) -> None:
         recalls, partition.recalls = partition.recalls, []
-        for group, member, lease, offsets in recalls:
+        for group, member, lease, offsets in reversed(recalls):  # later messages of a key before earlier ones
             session = self.context.sessions.of(member)
             hub = self.context.hubs.get((partition.topic.name, group))
             if session is not None and hub is not None:
