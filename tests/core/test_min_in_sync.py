@@ -109,3 +109,14 @@ def test_settings_that_a_leader_hears_of_as_it_ceases_to_lead_are_on_its_disk() 
     leader.cluster.roles.step_down()
     leader.turn()
     assert [record.settings.min_in_sync for record in leader.node.context.reader.topics()] == [3]
+
+
+def test_settings_that_a_replica_hears_of_as_it_begins_anew_are_on_its_disk() -> None:
+    cluster = made()
+    follower = cluster["b"]
+    (replica,) = follower.cluster.roles
+    altered = replace(replica.topic, settings=replace(replica.topic.settings, min_in_sync=3))
+    follower.cluster.roles._begin(replica)
+    follower.cluster.roles.set_topic(altered)
+    follower.turn()
+    assert [record.settings.min_in_sync for record in follower.node.context.reader.topics()] == [3]

@@ -96,18 +96,22 @@ class Roles:
         """A replica of a partition that was not here before."""
         log_id = self.catalogue.next_id()
         replica = self._put(Replica(self._partition(record, _nothing(log_id, record, number), 0), 0))
-        replica.write(PutTopic(record))
+        self._put_topic(record)
         replica.write(CreateLog(log_id, record.topic_id, record.name, number))
         self.touch(replica)
         return replica
 
     def set_topic(self, record: TopicRecord) -> None:
-        """The topic's settings have changed; written down with the turn, for what a replica writes goes with its leadership."""
-        self.context.writes.append(PutTopic(record))
+        """The topic's settings have changed."""
+        self._put_topic(record)
         for replica in self._replicas.values():
             if replica.topic.topic_id == record.topic_id:
                 replica.set_topic(record)
                 self.touch(replica)
+
+    def _put_topic(self, record: TopicRecord) -> None:
+        """Written down with the turn, not with a replica: what that has not written yet goes with its leadership, and the last record must win."""
+        self.context.writes.append(PutTopic(record))
 
     def drop(self, key: Key) -> None:
         """This broker holds the partition no more: its records go, and with them its role, whatever is still heard of what it has asked."""
@@ -192,7 +196,7 @@ class Roles:
         replica.absorbed = 0
         replica.unapplied.restart(0)
         self._by_log[log_id] = replica
-        replica.write(PutTopic(record))
+        self._put_topic(record)
         replica.write(CreateLog(log_id, record.topic_id, record.name, number))
         replica.write(PutPromise(log_id, replica.promised))
         self.touch(replica)
