@@ -233,6 +233,18 @@ def test_a_lost_leadership_refuses_what_was_not_committed(world: World) -> None:
     assert [(answer.lost, answer.elsewhere) for answer in mail(world, consumer.address, Settled)] == [(world.settle(lot, "ack").settlements, [0])]
 
 
+def test_a_seek_that_is_lost_with_its_leadership_makes_nothing_come_too_late(world: World) -> None:
+    producer, consumer = Producer(world), Consumer(world)
+    producer.send(b"x")
+    lot = consumer.take()
+    hold_back(world)
+    ack = world.settle(lot, "ack")
+    world.turn((producer.address, admin.Seek(world.next_id(), "t", "g", "earliest", 0.0, 0)))
+    world.turn((consumer.address, ack))
+    leave(world, 0)
+    assert mail(world, consumer.address, Settled) == [Settled(ack.id, ack.settlements, [0])]
+
+
 def test_what_is_committed_is_confirmed_though_another_partition_of_the_same_settle_is_lost_meanwhile(world: World) -> None:
     consumer, lots = hold_each(world)
     hold_back(world, 1)

@@ -195,7 +195,7 @@ class Consumers:
 
     def settle(self, session: Session, command: Settle) -> None:
         """Ends leases, each settlement by itself; the answer follows when all that is decided here is committed, and names what was not carried out."""
-        late: list[Settlement] = []
+        late: dict[Partition | None, list[Settlement]] = {}
         moved: list[Settlement] = []
         said: dict[Partition, list[Settlement]] = {}
         for settlement in command.settlements:
@@ -204,18 +204,20 @@ class Consumers:
             except NotLeader:
                 moved.append(settlement)
             except CallerError:
-                late.append(settlement)
+                late.setdefault(None, []).append(settlement)
             else:
                 said.setdefault(self.context.touch(partition), []).append(settlement)
                 missed = self._settle_one(session, hub, partition, settlement)
                 if missed is None or missed:
-                    late.append(with_offsets(settlement, missed))
+                    late.setdefault(partition, []).append(with_offsets(settlement, missed))
 
         def not_here(partition: Partition, error: ZmqmqError) -> None:
+            late.pop(partition, None)  # what made it late may be lost with the leadership, a seek for instance: that is not for this broker to say
             moved.extend(said[partition])
 
         def answer() -> None:
-            self.context.send(session, Settled(command.id, [*late, *moved], list(range(len(late), len(late) + len(moved)))))
+            lost = [settlement for some in late.values() for settlement in some]
+            self.context.send(session, Settled(command.id, [*lost, *moved], list(range(len(lost), len(lost) + len(moved)))))
 
         self.context.when_known(said, answer, not_here)
 
