@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from tests.core.acts import Consumer, Producer, partition_of, queue_of, reasons
+from tests.core.acts import Consumer, Producer, done, partition_of, queue_of, reasons
 from tests.core.cluster_world import ClusterWorld
 from tests.core.test_min_in_sync import NOTICED, made
+from tests.core.test_partitions_elsewhere import hold_back, hold_each, mail
+from tests.core.world import World
 from zmqmq.core.admin_commands import Done, Seek
-from zmqmq.core.commands import Lot, Recalled, Settle, Settled, Settlement
+from zmqmq.core.commands import Lot, Recalled, Settle, Settled, Settlement, Subscribed
 
 VALUES = [b"1", b"2", b"3"]
 
@@ -66,3 +68,16 @@ def test_until_a_seek_is_committed_nothing_is_given_out_and_explain_says_so() ->
     go_on(cluster)
     assert "seeking" not in reasons(leader, operator)
     assert consumer.values() == [] and queue_of(leader).state.lag == 0
+
+
+def test_what_a_seek_takes_back_while_the_answer_about_it_waits_for_another_partition_is_not_kept() -> None:
+    world = World(default_partitions=2)
+    consumer, lots = hold_each(world)
+    partition = hold_back(world, 1)
+    address = world.connect(consumer.name, 2, timeout=200.0)
+    world.turn((address, world.subscribe(address, "g", "t", [consumer.holding(lots[number]) for number in range(2)])))
+    done(world, world.connect("operator"), Seek(world.next_id(), "t", "g", "latest", partition=0))
+    assert mail(world, address, Subscribed) == []
+    partition.log.agree = lambda durable: durable
+    world.node.context.touch(partition)
+    assert [lease.kept for answer in mail(world, address, Subscribed) for lease in answer.leases] == [[], lots[1].offsets]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from zmqmq.core.catalogue import Catalogue, Topic
 from zmqmq.core.commands import KeptLease, Recalled, Settle, Settled, Settlement, Subscribe, Subscribed
 from zmqmq.core.context import Context
@@ -13,6 +15,7 @@ from zmqmq.core.lots import with_offsets
 from zmqmq.core.names import check_name
 from zmqmq.core.operations import GroupCreated, MemberJoined, MemberLeft
 from zmqmq.core.partition import Partition
+from zmqmq.core.queue import Queue
 from zmqmq.core.reclaim import reclaim, release_absent
 from zmqmq.core.sessions import Session
 from zmqmq.errors import CallerError, InvalidValue, NotLeader, Overloaded, UnknownGroup, ZmqmqError
@@ -81,7 +84,7 @@ class Consumers:
             if queue.reclaim.pop(session.client_id, None):  # a hand-over has failed since, and it has reported: others may sleep who waited for that
                 self.context.touch(partition)
         numbers = [partition.number for partition in here]
-        kept = [lease for lease in leases if lease.partition in numbers]
+        kept = [_as_of_now(lease, hub.partitions[lease.partition].queues[command.group]) for lease in leases if lease.partition in numbers]
         if session.epoch == epoch:
             self.context.send(session, Subscribed(command.id, hub.number, command.topic, command.group, kept, numbers))
 
@@ -275,3 +278,10 @@ class Consumers:
         """Tells the consumer what it does not hold any more, the last first: a later message of a key must not be started when an earlier one is gone."""
         for recall in sorted(recalls, reverse=True):
             self.context.send(session, Recalled(hub.number, partition.number, partition.log.epoch, recall.lease, recall.offsets))
+
+
+def _as_of_now(answer: KeptLease, queue: Queue) -> KeptLease:
+    """Without what was taken back since it was presented, by a seek for instance: told of that before it is told of the lease, the consumer has not
+    understood."""
+    lease = queue.book.leases.get(answer.lease)
+    return replace(answer, kept=[offset for offset in answer.kept if lease is not None and offset in lease.open])
