@@ -100,3 +100,20 @@ def test_a_former_leader_that_takes_the_session_over_keeps_nothing() -> None:
     cluster.now += 1.0
     cluster.letters(Command)
     assert lost(cluster) == [(0, 5)], "the new leader has waited since before that session"
+
+
+def test_what_waits_for_a_slow_leader_does_not_hide_what_lapses_later() -> None:
+    cluster = Cluster("a", "b")
+    cluster.join_all()
+    cluster.letters(Pull)
+    cluster.deliver("a", 0, 5)
+    cluster.deliver("b", 1, 6)
+    cluster.lose("a")
+    cluster.open("a")
+    cluster.letters(Command)
+    cluster.now += 4.0
+    cluster.lead(1, "c")
+    cluster.consuming.hear("b", Moved("t"), cluster.now)
+    cluster.letters(Command)
+    wait(cluster)
+    assert lost(cluster) == [(1, 6)]

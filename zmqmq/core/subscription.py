@@ -262,8 +262,10 @@ class Subscription(Holder):
         return losses
 
     def lapses_at(self) -> float:
-        """When to look next; inf if what is due waits for a broker's word."""
-        return self._lapses_at if self._lapses_at > self._looked_at else inf
+        """When to look next; what is due already waits for a broker's word."""
+        if self._lapses_at > self._looked_at:
+            return self._lapses_at
+        return min((held.lapses_at for held in self.held.values() if held.lapses_at > self._looked_at), default=inf)
 
     def _is_being_asked(self, held: Held, lines: Sequence[str]) -> bool:
         """Whether who granted it still leads, has taken our session over, and is just slow to say what it keeps."""
