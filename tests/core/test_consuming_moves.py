@@ -249,6 +249,13 @@ def test_who_takes_part_in_nothing_until_a_broker_answers_waits_for_that_and_doe
     assert cluster.consuming.deadline() > cluster.now
 
 
+def test_what_was_asked_of_who_leads_nothing_of_the_new_topic_takes_no_room_from_its_leaders() -> None:
+    cluster = joined("b")
+    cluster.make_anew(1)
+    cluster.join()
+    assert list(cluster.sent(Pull)) == ["a"]
+
+
 def test_an_answer_about_a_deleted_topic_says_nothing_of_another_one_of_its_name() -> None:
     cluster = Cluster("a")
     old = cluster.sent(Subscribe)["a"]

@@ -231,12 +231,13 @@ class Consuming:
 
     def _pulls(self, now: float) -> list[Letter]:
         """Asks every broker that is not asked and does not sleep for an equal share of the room."""
-        due = [broker for broker in self._joined() if broker in self._lines and self._pullers[broker].is_due(now)]
+        pullers = {broker: self._pullers[broker] for broker in self._joined()}
+        due = [broker for broker, puller in pullers.items() if broker in self._lines and puller.is_due(now)]
         letters: list[Letter] = []
         for place, broker in enumerate(due):
-            puller = self._pullers[broker]
-            room = self._buffer.credit - self.buffered - sum(other.reserved for other in self._pullers.values() if other is not puller)
-            if puller.pulled_at is None and (not self.is_hungry or (room <= 0 and len(self._pullers) > 1)):
+            puller = pullers[broker]
+            room = self._buffer.credit - self.buffered - sum(other.reserved for other in pullers.values() if other is not puller)
+            if puller.pulled_at is None and (not self.is_hungry or (room <= 0 and len(pullers) > 1)):
                 puller.wake()  # when the others have answered
                 continue
             letters.append((broker, puller.pull(max(1, -(-room // (len(due) - place))), now)))
