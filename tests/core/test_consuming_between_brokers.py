@@ -123,7 +123,24 @@ def test_it_can_be_told_why_something_is_not_consumed() -> None:
     assert "too few are in sync" in str(subscription.hindrance)
     cluster.now += 10.0
     cluster.join_all()
+    cluster.consuming.hear("a", Empty(cluster.consuming._pullers["a"].turn, 1), cluster.now)
     assert subscription.hindrance is None
+
+
+def test_it_can_be_told_that_a_leader_has_gone_or_is_silent_though_its_line_is_open() -> None:
+    cluster = Cluster("a", "b", brokers="ab")
+    subscription = cluster.consuming.subscriptions["t"]
+    cluster.join_all()
+    cluster.letters(Pull)
+    cluster.consuming.hear("b", Empty(cluster.consuming._pullers["b"].turn, 1), cluster.now)
+    assert subscription.hindrance is None
+    cluster.lead(1, "")
+    cluster.consuming.hear("b", Moved("t"), cluster.now)
+    cluster.letters(Pull)
+    assert "nobody leads the partition (topic t, partition 1)" in str(subscription.hindrance)
+    cluster.now += SILENT_INTERVALS * BEACON_INTERVAL
+    cluster.letters(Pull)
+    assert "a, which leads the partition, has not answered yet (topic t, partition 0)" in str(subscription.hindrance)
 
 
 def test_what_a_leader_did_not_take_part_in_is_described_again() -> None:

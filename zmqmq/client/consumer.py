@@ -235,8 +235,8 @@ class Consumer:
 
     @property
     def obstacle(self) -> ZmqmqError | None:
-        """Why something is not consumed now: no broker can be asked (with each endpoint's own reason), or a partition has no leader, or one that has not
-        answered yet. None: everything that is known of is consumed. The consumer keeps trying."""
+        """Why something is not consumed now: no broker can be asked (with each endpoint's own reason), or a partition has no leader, or one that does not
+        answer. None: everything that is known of is consumed. The consumer keeps trying."""
         if not self._engine.is_open:
             return self._engine.unreachable()
         with self._bell.lock:

@@ -76,7 +76,7 @@ class Subscription(Holder):
     def hindrance(self) -> ZmqmqError | None:
         """Why some of the topic is not consumed at this moment; None: all of it that is known is."""
         where = self.where
-        waiting = [placement for placement in where.placements if placement.partition not in self.routes]
+        waiting = [one for one in where.placements if not one.leader or one.partition not in self.routes or where.is_doubted(one.partition)]
         if where.is_known and not waiting and self.error is None:
             return None
         known = self.error or self.obstacle or where.obstacle
