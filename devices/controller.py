@@ -53,7 +53,7 @@ class Controller:
         obstacle = self._consumer.obstacle
         if obstacle is None:
             self._connection.fine()
-        else:
+        elif message is None:  # else it may just be on its way to the last of several leaders
             self._connection.lost(obstacle)
         return message
 

@@ -15,8 +15,9 @@ from devices.demo_tally import Tally
 from devices.readings import KINDS, Gauge
 from devices.rules import Rules
 from devices.sensor import Sensor
-from zmqmq import Producer
+from zmqmq import Consumer, Producer
 from zmqmq.config import DeviceConfig, RulesConfig, load_device
+from zmqmq.errors import NotLeader
 from zmqmq.testing import TestBroker
 
 
@@ -138,6 +139,18 @@ def test_an_outbox_keeps_readings_for_the_next_start(
 def test_wrong_arguments_of_a_sensor_are_named(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert sensor.main(arguments) == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_controller_to_which_readings_come_says_nothing_of_a_leader_that_has_not_answered_yet(
+    broker: TestBroker, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Producer(broker.endpoint) as producer:
+        producer.send("temp_9", b"20.0").result()
+    monkeypatch.setattr(Consumer, "obstacle", NotLeader("nobody leads the partition"))
+    device = Controller("temp_9", settings(broker, controller__count=1))
+    assert device._receive() is not None and not capsys.readouterr().err
+    assert device._receive() is None and "still trying: nobody leads the partition" in capsys.readouterr().err
+    device._consumer.close()
 
 
 def test_wrong_arguments_of_a_controller_are_named(capsys: pytest.CaptureFixture[str]) -> None:
