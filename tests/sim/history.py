@@ -234,13 +234,13 @@ class History:
             group.ever_concluded.add(offset)
 
     def _move(self, log: LogTruth, group: GroupTruth, operation: op.GroupMoved) -> None:
-        """A seek: what is below the position is over, all from there on is to be delivered, as if it never had been."""
-        group.position, group.voided = operation.position, (operation.epoch, operation.lease)
+        """A seek: what is below the position, or deleted, is over; all else is to be delivered, as if it never had been."""
+        group.position, group.voided = max(operation.position, log.start), (operation.epoch, operation.lease)
         group.moves += 1
-        group.concluded = {offset for offset in log.messages if offset < operation.position}
+        group.concluded = {offset for offset in log.messages if offset < group.position}
         group.failures.clear()
         group.replayed.clear()
-        group.unsettled = sum(offset >= max(operation.position, log.start) for offset in log.messages)
+        group.unsettled = len(log.messages) - len(group.concluded)
 
     def _trimmed(self, log: LogTruth, start: int) -> None:
         for offset in log.messages:

@@ -24,6 +24,8 @@ PASSING = ("passing", "passing", "Passing")
 PASSAGES = (0, 0, 0, 4, 12)
 """Times that they do in one run, besides what is drawn with the storms."""
 WHERETO: tuple[Literal["earliest", "latest", "offset"], ...] = ("earliest", "latest", "offset")
+OVER_SECONDS = 36.0
+"""Seconds after the storms when no order is under way any more: PATIENCE, and some for what was ordered at the very end."""
 PASSERS = "passers"
 """The group that consumes them."""
 
@@ -148,12 +150,17 @@ class Orders:
 
         send()
 
+    def _consume_what_is_left(self) -> None:
+        court, world = self._world.mesh.court, self._world
+        logs = {log.topic_id: log for log in world.referee.history.living() if PASSERS in log.groups and log.groups[PASSERS].unsettled}
+        for topic_id in logs:
+            world.add_consumer(PASSERS, [court.topics[topic_id].name])
+
     def calm(self) -> None:
-        """No broker is drained or removed any more, a majority is enough, and what is left in passing topics is consumed."""
+        """No broker is drained or removed any more, a majority is enough, and what is left in passing topics is consumed, when all orders are over."""
+        self._world.scheduler.after(OVER_SECONDS, self._consume_what_is_left)
         for record in self._world.mesh.court.living():
             self._alter(record.name, 0)
-            if record.name in PASSING:
-                self._world.add_consumer(PASSERS, [record.name])
         for host in self._world.hosts:
             self._ask("undrain", lambda id, name=host.name: DrainBroker(id, name, drain=False), host.name)  # type: ignore[misc]
             self._ask("keep", lambda id, name=host.name: RemoveBroker(id, name, remove=False), host.name)  # type: ignore[misc]
