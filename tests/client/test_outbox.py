@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,17 @@ from zmqmq.errors import BufferFull, StorageDamaged, StorageLocked
 from zmqmq.testing import TestBroker
 
 NOWHERE = "127.0.0.1:1"
+LIFE = """
+import os, sys
+from zmqmq import Producer
+endpoint, path, start, stop, confirm = sys.argv[1:]
+producer = Producer(endpoint, outbox=path)
+receipts = [producer.send("t", b"%d" % number, key="k") for number in range(int(start), int(stop))]
+if confirm:
+    receipts[-1].result(10)
+os._exit(0)
+"""
+"""A program of its own: a fork of the test's process would have its locks, but not the threads that give them back."""
 
 
 def received(broker: TestBroker, expected: int) -> list[int]:
@@ -29,14 +41,8 @@ def received(broker: TestBroker, expected: int) -> list[int]:
 
 def life(endpoint: str, path: Path, start: int, stop: int, *, confirm: bool) -> None:
     """A sensor's process that sends, and is then cut off without a word."""
-    child = os.fork()
-    if child == 0:
-        producer = Producer(endpoint, outbox=path)
-        receipts = [producer.send("t", b"%d" % number, key="k") for number in range(start, stop)]
-        if confirm:
-            receipts[-1].result(10)
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    arguments = [endpoint, str(path), str(start), str(stop), "confirm" if confirm else ""]
+    assert subprocess.run([sys.executable, "-c", LIFE, *arguments], timeout=60).returncode == 0
 
 
 def test_readings_of_several_lives_arrive_once_and_in_order(broker: TestBroker, tmp_path: Path) -> None:

@@ -46,6 +46,10 @@ def test_the_judge_sees_two_holders() -> None:
     assert violations(delivery("a", 1, 0, 1, "lost"), delivery("b", 1.5, 0, 2))[0].startswith("two holders of (0, 0): a")
 
 
+def test_the_judge_knows_that_a_consumer_may_get_again_what_it_has_lost_before_it_writes_that_down() -> None:
+    assert violations(delivery("a", 1, 0, 1, "lost"), delivery("a", 1.5, 0, 2)) == []
+
+
 def test_the_judge_sees_a_message_that_was_delivered_after_it_was_done() -> None:
     assert violations(delivery("a", 1, 0, 1), delivery("b", 5, 0, 2))[0].startswith("two holders of (0, 0): a")
 

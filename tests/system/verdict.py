@@ -116,7 +116,8 @@ def _overlaps(by_place: Mapping[Place, list[Delivery]], gone: Mapping[str, Absen
     for place, history in by_place.items():
         for earlier, later in zip(history, history[1:], strict=False):
             was_done = earlier.outcome == "ack" and earlier.consumer not in gone
-            if was_done or later.token <= earlier.token or later.began < _held_until(earlier, gone):
+            is_shared = earlier.consumer != later.consumer and later.began < _held_until(earlier, gone)  # else one process writes down first what it gets
+            if was_done or later.token <= earlier.token or is_shared:
                 found.append(f"{place}: {earlier.consumer} {earlier.token} {earlier.outcome}, then {later.consumer} {later.token}")
     return found
 
