@@ -13,13 +13,19 @@ def lost(cluster: Cluster) -> list[tuple[int, int]]:
     return [(held.partition, held.offsets[index]) for held, indices in cluster.consuming.losses for index in indices]
 
 
-def test_a_session_that_is_surely_over_takes_only_what_that_broker_kept() -> None:
+def lost_to_one_of_two() -> Cluster:
+    """A consumer holds a message of each of two brokers, and the session with the first is over."""
     cluster = Cluster("a", "b")
     cluster.join_all()
     cluster.letters(Pull)
     cluster.deliver("a", 0, 5)
     cluster.deliver("b", 1, 6)
     cluster.lose("a")
+    return cluster
+
+
+def test_a_session_that_is_surely_over_takes_only_what_that_broker_kept() -> None:
+    cluster = lost_to_one_of_two()
     cluster.now += SESSION_TIMEOUT
     cluster.letters(Command)
     assert lost(cluster) == [(0, 5)]
@@ -103,12 +109,7 @@ def test_a_former_leader_that_takes_the_session_over_keeps_nothing() -> None:
 
 
 def test_what_waits_for_a_slow_leader_does_not_hide_what_lapses_later() -> None:
-    cluster = Cluster("a", "b")
-    cluster.join_all()
-    cluster.letters(Pull)
-    cluster.deliver("a", 0, 5)
-    cluster.deliver("b", 1, 6)
-    cluster.lose("a")
+    cluster = lost_to_one_of_two()
     cluster.open("a")
     cluster.letters(Command)
     cluster.now += 4.0

@@ -100,23 +100,28 @@ def test_a_changed_setting_is_on_the_disk_of_the_leader_too() -> None:
         assert record.settings.max_attempts == 9
 
 
+def hear_of_three(machine: Machine) -> None:
+    """The tree has other settings: three replicas are needed from now on."""
+    (replica,) = machine.cluster.roles
+    machine.cluster.roles.set_topic(replace(replica.topic, settings=replace(replica.topic.settings, min_in_sync=3)))
+
+
+def on_disk(machine: Machine) -> list[int]:
+    """What is asked for as the disk has it, when the turn is over."""
+    machine.turn()
+    return [record.settings.min_in_sync for record in machine.node.context.reader.topics()]
+
+
 def test_settings_that_a_leader_hears_of_as_it_ceases_to_lead_are_on_its_disk() -> None:
-    cluster = made()
-    leader = cluster["a"]
-    (replica,) = leader.cluster.roles
-    altered = replace(replica.topic, settings=replace(replica.topic.settings, min_in_sync=3))
-    leader.cluster.roles.set_topic(altered)
+    leader = made()["a"]
+    hear_of_three(leader)
     leader.cluster.roles.step_down()
-    leader.turn()
-    assert [record.settings.min_in_sync for record in leader.node.context.reader.topics()] == [3]
+    assert on_disk(leader) == [3]
 
 
 def test_settings_that_a_replica_hears_of_as_it_begins_anew_are_on_its_disk() -> None:
-    cluster = made()
-    follower = cluster["b"]
+    follower = made()["b"]
     (replica,) = follower.cluster.roles
-    altered = replace(replica.topic, settings=replace(replica.topic.settings, min_in_sync=3))
     follower.cluster.roles._begin(replica)
-    follower.cluster.roles.set_topic(altered)
-    follower.turn()
-    assert [record.settings.min_in_sync for record in follower.node.context.reader.topics()] == [3]
+    hear_of_three(follower)
+    assert on_disk(follower) == [3]
