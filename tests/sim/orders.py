@@ -36,6 +36,7 @@ class Orders:
     def __init__(self, world: ClusterWorld) -> None:
         self._world = world
         self._rng = world.rng
+        self.passages: list[Callable[[], None]] = [self.topic_comes, self.topic_goes, self.topic_is_made_anew, self.group_is_moved]
         self.kinds: list[Callable[[], None]] = [
             self.broker_is_drained,
             self.broker_is_removed,
@@ -43,16 +44,13 @@ class Orders:
             self.partition_is_moved,
             self.partitions_are_added,
             self.fewer_or_more_are_asked_for,
-            self.topic_comes,
-            self.topic_goes,
-            self.topic_is_made_anew,
-            self.group_is_moved,
+            *self.passages,
         ]
 
     def plan(self) -> None:
         """In some runs topics come and go all the time, whatever else happens."""
         for _ in range(self._rng.choice(PASSAGES)):
-            self._world.scheduler.at(self._rng.uniform(0.5, STORM_SECONDS), self._rng.choice(self.kinds[-4:]))
+            self._world.scheduler.at(self._rng.uniform(0.5, STORM_SECONDS), self._rng.choice(self.passages))
 
     def _ask(self, what: str, build: Callable[[int], Command], *facts: object) -> None:
         self._world.note("order", what, *facts)
@@ -152,8 +150,8 @@ class Orders:
 
     def _consume_what_is_left(self) -> None:
         court, world = self._world.mesh.court, self._world
-        logs = {log.topic_id: log for log in world.referee.history.living() if PASSERS in log.groups and log.groups[PASSERS].unsettled}
-        for topic_id in logs:
+        logs = world.referee.history.living()
+        for topic_id in sorted({log.topic_id for log in logs if PASSERS in log.groups and log.groups[PASSERS].unsettled}):
             world.add_consumer(PASSERS, [court.topics[topic_id].name])
 
     def calm(self) -> None:
