@@ -16,7 +16,8 @@ from zmqmq.core.admin_commands import DescribePartitions, PartitionList
 from zmqmq.core.commands import Command, Describe, Described
 from zmqmq.core.model import Placement
 from zmqmq.core.requests import Request
-from zmqmq.errors import BrokerError, NotLeader, UnknownGroup, UnknownTopic
+from zmqmq.core.topology import leaderless
+from zmqmq.errors import NotLeader, UnknownGroup, UnknownTopic
 
 Answer = TypeVar("Answer", bound=Command)
 BuildOne = Callable[[int, int], Command]
@@ -65,7 +66,7 @@ class Leaders:
             if not silent and (not missing or (not is_strict and age >= min(ROUND_TIMEOUT, self._desk.timeout - LAST_ROUND))):
                 return self._known(asked, kind, earlier if is_change else []), missing
             if age >= self._desk.timeout - LAST_ROUND:
-                raise self._desk.late(silent[0]) if silent else self._leaderless(missing[0])
+                raise self._desk.late(silent[0]) if silent else leaderless(self._topic, missing[0])
             earlier += asked
             self._desk.pause()
 
@@ -107,11 +108,7 @@ class Leaders:
 
     def _failure(self, orders: dict[int, Order], places: dict[int, Placement]) -> BaseException:
         silent = next((order.request for order in orders.values() if _is_open(order.request)), None)
-        return self._desk.late(silent) if silent is not None else self._leaderless(min(places.keys() - orders.keys()))
-
-    def _leaderless(self, partition: int) -> BrokerError:
-        hint = "try again when enough brokers are there: zmqmq cluster status"
-        return NotLeader("nobody leads the partition", hint=hint, topic=self._topic, partition=partition)
+        return self._desk.late(silent) if silent is not None else leaderless(self._topic, min(places.keys() - orders.keys()))
 
 
 def _is_open(request: Request) -> bool:

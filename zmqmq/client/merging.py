@@ -21,8 +21,9 @@ from zmqmq.core.admin_commands import (
 )
 from zmqmq.core.cluster_commands import ClusterReport, PlaceSummary
 from zmqmq.core.model import Placement
+from zmqmq.core.topology import NOBODY_LEADS, WAITS_FOR
 
-OFFLINE = "nobody leads the partition: it waits for one of its brokers; zmqmq cluster status names them"
+OFFLINE = f"{NOBODY_LEADS}: {WAITS_FOR}"
 
 
 def topics_of(pages: Sequence[Sequence[TopicSummary]]) -> list[TopicSummary]:

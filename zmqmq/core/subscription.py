@@ -15,7 +15,7 @@ from typing import Literal
 from zmqmq.core.commands import KeptLease, Lot, Settle, Settlement, Subscribe, Subscribed
 from zmqmq.core.held import LOST, SETTLED, Held, Holder, LeaseKey
 from zmqmq.core.join import Join
-from zmqmq.core.topology import Letter, Whereabouts
+from zmqmq.core.topology import Letter, Whereabouts, leaderless
 from zmqmq.errors import DeadlineExceeded, NotLeader, ZmqmqError
 
 LEADER_RETRY_DELAY = 1.0
@@ -84,8 +84,7 @@ class Subscription(Holder):
             return known or DeadlineExceeded("no broker has described the topic yet", hint=KEEPS_TRYING, topic=self.topic)
         leader, partition = waiting[0].leader, waiting[0].partition
         if not leader:
-            hint = "it waits for one of its brokers; zmqmq cluster status names them"
-            return NotLeader("nobody leads the partition", hint=hint, topic=self.topic, partition=partition)
+            return leaderless(self.topic, partition)
         return DeadlineExceeded(f"{leader}, which leads the partition, has not answered yet", hint=KEEPS_TRYING, topic=self.topic, partition=partition)
 
     def hinted(self, now: float) -> None:

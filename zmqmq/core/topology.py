@@ -26,9 +26,15 @@ SUSPECT_AFTER = 1.0
 """Seconds without an answer after which a leader is in doubt."""
 LOOK_INTERVAL = 5.0
 """Seconds between two looks at a topic that several brokers hold, if nothing gives a reason to: it may have more partitions."""
-
+NOBODY_LEADS = "nobody leads the partition"
+WAITS_FOR = "it waits for one of its brokers; zmqmq cluster status names them"
 Letter = tuple[str, Command]
 """A command and the broker that it is for."""
+
+
+def leaderless(topic: str, partition: int) -> NotLeader:
+    """The error for a partition that nobody leads."""
+    return NotLeader(NOBODY_LEADS, hint=WAITS_FOR, topic=topic, partition=partition)
 
 
 class Whereabouts:
