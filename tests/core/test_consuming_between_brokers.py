@@ -8,6 +8,7 @@ from typing import Literal, TypeVar
 import pytest
 
 from zmqmq.core.checksum import checksums
+from zmqmq.core.client_session import PATIENCE_PART
 from zmqmq.core.commands import (
     Command,
     Delivery,
@@ -32,6 +33,8 @@ from zmqmq.core.topology import LOOK_INTERVAL
 
 Kind = TypeVar("Kind", bound=Command)
 SESSION_TIMEOUT = 9.0
+PATIENCE = SESSION_TIMEOUT * PATIENCE_PART
+"""Seconds that a consumer keeps what nobody confirms."""
 BEACON_INTERVAL = 1.0
 QUEUES = {"a": 11, "b": 12, "c": 13}
 
@@ -55,7 +58,7 @@ class Cluster:
 
     def lose(self, broker: str) -> None:
         self.lines.remove(broker)
-        self.consuming.down(broker, self.now + SESSION_TIMEOUT)
+        self.consuming.down(broker, self.now + PATIENCE)
 
     def lead(self, partition: int, leader: str) -> None:
         """Another leadership, which the consumer does not know of yet."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.test_consuming_between_brokers import SESSION_TIMEOUT, Cluster
+from tests.core.test_consuming_between_brokers import PATIENCE, SESSION_TIMEOUT, Cluster
 from zmqmq.core.commands import Command, KeptLease, Moved, Pull, Refused, Subscribe
 
 
@@ -45,8 +45,8 @@ def handed_over(brokers: str = "ab") -> tuple[Cluster, list[tuple[str, Subscribe
 
 
 def wait(cluster: Cluster) -> None:
-    """Until the session timeout is over; the deadline says when."""
-    cluster.now += SESSION_TIMEOUT - 0.1
+    """Until the session timeout is nearly over; the deadline says when."""
+    cluster.now += PATIENCE - 0.1
     cluster.letters(Command)
     assert lost(cluster) == []
     assert cluster.consuming.deadline() <= cluster.now + 0.1
@@ -99,11 +99,11 @@ def test_a_former_leader_that_takes_the_session_over_keeps_nothing() -> None:
     cluster.letters(Pull)
     cluster.deliver("a", 0, 5)
     cluster.lose("a")
-    cluster.now += SESSION_TIMEOUT - 1.0
+    cluster.now += PATIENCE - 1.0
     cluster.lead(0, "b")
     cluster.open("a")
     cluster.letters(Command)
-    cluster.now += 1.0
+    cluster.now += 1.01
     cluster.letters(Command)
     assert lost(cluster) == [(0, 5)], "the new leader has waited since before that session"
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 import pytest
 
 from zmqmq.core.checksum import checksums
+from zmqmq.core.client_session import PATIENCE_PART
 from zmqmq.core.commands import (
     Command,
     Delivery,
@@ -56,7 +57,7 @@ class Cluster:
 
     def down(self, broker: str) -> None:
         self.lines.remove(broker)
-        self.consuming.down(broker, self.now + SESSION_TIMEOUT)
+        self.consuming.down(broker, self.now + SESSION_TIMEOUT * PATIENCE_PART)
 
     def lead(self, partition: int, leader: str) -> None:
         """Another leadership, which the consumer does not know of yet."""

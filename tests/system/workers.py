@@ -18,7 +18,6 @@ import os
 import signal
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from types import FrameType
 
@@ -28,6 +27,8 @@ from zmqmq.errors import LeaseLost
 GROUP = "workers"
 BATCH = 20
 """Messages that a consumer takes at a time."""
+LOOK = 0.05
+"""Seconds, at most, between two looks at what has become of acknowledgements: much less than others wait for what a consumer has lost."""
 
 
 def say(text: str) -> None:
@@ -60,7 +61,7 @@ class Diary:
 
     def __init__(self, path: str) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self._pending: deque[tuple[Message, PendingSettlement]] = deque()
+        self._pending: list[tuple[Message, PendingSettlement]] = []
 
     def got(self, message: Message) -> None:
         epoch, lease = message.token
@@ -72,11 +73,14 @@ class Diary:
         self.look()
 
     def look(self) -> None:
-        """Writes down what has been answered, in order."""
-        while self._pending and self._pending[0][1].done():
-            message, pending = self._pending.popleft()
+        """Writes down what has been answered or lost, in order. It does not wait for what is open: others may get what is lost."""
+        pending, self._pending = self._pending, []
+        for message, settlement in pending:
+            if not settlement.done():
+                self._pending.append((message, settlement))
+                continue
             try:
-                pending.result(timeout=0)
+                settlement.result(timeout=0)
                 self.end(message, "ack")
             except LeaseLost:
                 self.end(message, "lost")
@@ -95,7 +99,7 @@ def consume(given: argparse.Namespace) -> None:
     consumer = Consumer(given.broker, given.topic, group=GROUP, name=given.name, session_timeout=given.session_timeout, prefetch=given.prefetch)
     say("ready")
     while not end.is_set():
-        for message in consumer.receive_many(BATCH, timeout=0.2):
+        for message in consumer.receive_many(BATCH, timeout=LOOK):
             if not message.is_held:
                 continue
             diary.got(message)

@@ -226,7 +226,7 @@ class Lines:
     def check_sleep(self, now: float) -> None:
         """If this process was stopped for longer than a session lasts, what it held there is with others by now. Ask before anything is heard."""
         for line in [line for line in self.all if line.session.overslept(now)]:
-            self.fail(line, f"this process did not move for {line.session.timeout:g} s", now, gives_up_at=now)
+            self.fail(line, f"this process did not move for {line.session.patience:g} s", now, gives_up_at=now)
 
     def fail(self, line: Line, reason: str, now: float, gives_up_at: float | None = None) -> None:
         """The line is of no use any more. `gives_up_at`: when the broker has given the session up, if that is not for the session to say."""

@@ -3,7 +3,8 @@
 The session is down until a link exists, *greeting* from the Hello to the Welcome (nothing else may be said), then *open*.
 The broker gives us up when it has heard nothing of us for the whole of the granted timeout. So we ping three times in
 it, and count from when a ping was sent that was answered: that one has arrived. What the broker says unasked proves only
-that its words reach us. When the time is over the link is given up, and with it what is held. A broker that asks
+that its words reach us. When nearly all of the time is over the link is given up, and with it what is held: before the broker
+gives that to others, even if this process is slow to notice. A broker that asks
 `WhoAreYou` has forgotten us: the same link greets again under the next session epoch and everything is declared anew.
 """
 
@@ -32,6 +33,9 @@ from zmqmq.errors import ZmqmqError, from_code
 GREETING_TIMEOUT = 3.0
 """Seconds from the Hello (or from the attempt to connect) to the Welcome; then the next endpoint is tried."""
 PINGS_PER_TIMEOUT = 3
+PATIENCE_PART = 0.9
+"""Part of the granted timeout after which a client that nobody answered gives up its session. The rest is for what a busy machine may need to notice
+and to say that, before the broker returns the leases: else two would work on one message."""
 
 
 class Heard(Enum):
@@ -80,6 +84,11 @@ class ClientSession:
     def timeout(self) -> float:
         """Seconds of silence that end the session, as granted; before any welcome the greeting's own."""
         return self.welcome.session_timeout if self.welcome is not None else GREETING_TIMEOUT
+
+    @property
+    def patience(self) -> float:
+        """Seconds without an answer after which the session is over for us: somewhat less than the broker waits for us."""
+        return self.timeout * PATIENCE_PART
 
     def greet(self, now: float) -> Hello:
         """Begins a session on a link, or anew on the same link."""
@@ -144,7 +153,7 @@ class ClientSession:
         """Whether pings have not been answered for too long. Ask only after everything that has arrived was heard."""
         if self._greeting:
             return now >= self._greeted + GREETING_TIMEOUT
-        return self.is_open and now >= self._arrived + self.timeout
+        return self.is_open and now >= self.gives_up_at()
 
     def suspect_at(self) -> float:
         """When to doubt that the broker is well: it has been told something, and nothing was heard since; others may know more. inf for a
@@ -152,14 +161,14 @@ class ClientSession:
         return self._waits_since + SUSPECT_AFTER if self.is_open else inf
 
     def overslept(self, now: float) -> bool:
-        """Whether we have said nothing for so long that the broker has given us up, as after a stop of this process.
+        """Whether we have said nothing for so long that the broker may have given us up, as after a stop of this process.
 
         What has arrived meanwhile proves nothing: ask before anything is heard."""
-        return self.is_open and now >= self._said + self.timeout
+        return self.is_open and now >= self._said + self.patience
 
     def gives_up_at(self) -> float:
-        """When the broker, if it has heard no more of us than it has answered, ends the session and returns its leases."""
-        return self._arrived + self.timeout
+        """When what is held must be given up: soon after it the broker, if it has heard no more of us than it has answered, returns the leases."""
+        return self._arrived + self.patience
 
     def deadline(self) -> float:
         """When to look at the session again."""
@@ -167,6 +176,6 @@ class ClientSession:
             return self._greeted + GREETING_TIMEOUT
         if not self.is_open:
             return float("inf")
-        return min(self._pinged + self.timeout / PINGS_PER_TIMEOUT, self._arrived + self.timeout)
+        return min(self._pinged + self.timeout / PINGS_PER_TIMEOUT, self.gives_up_at())
 
     _greeted = 0.0

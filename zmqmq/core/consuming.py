@@ -12,6 +12,7 @@ from typing import Literal
 
 from zmqmq.core.buffer import Buffer
 from zmqmq.core.checksum import checksums
+from zmqmq.core.client_session import PATIENCE_PART
 from zmqmq.core.commands import (
     Beacon,
     Command,
@@ -71,7 +72,7 @@ class Consuming:
         self._buffer = Buffer(prefetch)
         self._returning = Returning()
         self._turn = 0
-        self._session_timeout = 0.0
+        self._patience = 0.0
         self._pullers: dict[str, Puller] = {}
         self._lines: Sequence[str] = ()
 
@@ -80,7 +81,7 @@ class Consuming:
     def opened(self, broker: str, welcome: Welcome) -> None:
         """A new session with a broker: what concerns it is declared again."""
         self._leave(broker, inf)
-        self._session_timeout = welcome.session_timeout
+        self._patience = welcome.session_timeout * PATIENCE_PART
         self._turn = max(self._turn, self._pullers[broker].turn if broker in self._pullers else 0)
         self._pullers[broker] = Puller(welcome, self._random, self._turn)
         self.topology.opened(broker)
@@ -300,7 +301,7 @@ class Consuming:
 
     def _described(self, command: Described, now: float) -> None:
         if self.topology.described(command, now) is not None:
-            self._lost(self.subscriptions[command.topic].described(now, self._session_timeout))
+            self._lost(self.subscriptions[command.topic].described(now, self._patience))
 
     def _subscribed(self, broker: str, command: Subscribed) -> None:
         subscription = self.subscriptions.get(command.topic)

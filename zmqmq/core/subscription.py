@@ -91,16 +91,16 @@ class Subscription(Holder):
         """A broker says that there is news: some of our leaders may lead no more."""
         self._news_at = now if self._news_at is None else self._news_at
 
-    def described(self, now: float, session_timeout: float) -> Losses:
+    def described(self, now: float, patience: float) -> Losses:
         """The topic has been described: partitions that others lead now are not consumed from the old leaders any more. Gives what is lost with a topic
-        that was deleted. What is held waits for the new leader's word, as long as that waits for ours."""
+        that was deleted. What is held waits for the new leader's word, `patience` seconds: a little less long than that waits for ours."""
         self._is_settled = False
         losses = self._begin_anew() if self.where.topic_id != self._topic_id else []
         self._added.update(range(self._known, len(self.where.placements)))
         self._known = max(self._known, len(self.where.placements))
         for placement in self.where.placements:
             self._heard_of(placement.partition, placement.epoch)
-        self._doubt_all_that_moved((now if self._news_at is None else self._news_at) + session_timeout)
+        self._doubt_all_that_moved((now if self._news_at is None else self._news_at) + patience)
         if not self.where.has_news:
             self._news_at = None
         led = self.where.led()
