@@ -246,6 +246,18 @@ def test_a_deleted_group_is_forgotten_with_its_dead_letters() -> None:
     assert letters(world, producer.address) == []
 
 
+def test_fencing_tokens_grow_over_the_deletion_of_a_group_and_over_groups() -> None:
+    world = World()
+    producer, consumer = Producer(world), Consumer(world)
+    producer.send(b"a")
+    before, others = consumer.take(), Consumer(world, "other", group="others").take()
+    world.goodbye(consumer.address)
+    done(world, producer.address, admin.DeleteGroup(world.next_id(), "t", "g"))
+    again = Consumer(world, "again").take()
+    assert again.offsets == before.offsets == others.offsets
+    assert (before.epoch, before.lease) < (others.epoch, others.lease) < (again.epoch, again.lease), "a store may remember the greatest token of a message"
+
+
 def test_who_comes_while_a_group_is_deleted_joins_none_of_its_partitions() -> None:
     world = World(default_partitions=2)
     producer, consumer = Producer(world), Consumer(world)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.core.acts import settings
 from zmqmq.core.gates import Pair
 from zmqmq.core.group import GroupState
-from zmqmq.core.leases import Lease
+from zmqmq.core.leases import Lease, LeaseNumbers
 from zmqmq.core.model import GroupLimits
 from zmqmq.core.operations import Acked, Died, Failed, Operation
 from zmqmq.core.queue import Queue
@@ -25,7 +25,7 @@ class Desk:
     def __init__(self, state: GroupState | None = None, limits: GroupLimits | None = None, **changes: object) -> None:
         self.log: list[Operation] = []
         self.applied = 0
-        self.queue = Queue(state or GroupState("g", 0, 100), settings(**changes), limits or GroupLimits(), self.append, Random(0).random)
+        self.queue = Queue(state or GroupState("g", 0, 100), settings(**changes), limits or GroupLimits(), self.append, Random(0).random, LeaseNumbers())
 
     def append(self, operation: Operation) -> int:
         self.log.append(operation)

@@ -109,7 +109,7 @@ class Administration:
             edge = max(position, log.committed)
             lag = reader.weigh(log.log_id, position, edge)[0] + partition.pending.messages(edge)
         self._bury_ahead(partition, queue, position)
-        partition.append_operation(GroupMoved(command.group, position, lag, log.epoch, queue.book.last))
+        partition.append_operation(GroupMoved(command.group, position, lag, log.epoch, queue.book.numbers.last))
         queue.begin_seek()
         return lag
 

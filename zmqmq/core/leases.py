@@ -1,7 +1,7 @@
 """Leases: who holds which delivered messages. They live in the leader's memory only.
 
-A lease is one Lot of one Delivery. Its number grows within an epoch, so (epoch, number) is a fencing token that grows with every new
-holder of a message.
+A lease is one Lot of one Delivery. Numbers grow within an epoch, over all groups of the partition and whatever becomes of these, so (epoch, number) is
+a fencing token that grows with every new holder of a message.
 """
 
 from __future__ import annotations
@@ -11,6 +11,18 @@ from typing import NamedTuple
 
 Token = tuple[int, int]
 """(epoch, number)"""
+
+
+class LeaseNumbers:
+    """The numbers of one partition's leases."""
+
+    def __init__(self) -> None:
+        self.last = 0
+        """The highest so far."""
+
+    def next(self) -> int:
+        self.last += 1
+        return self.last
 
 
 class Lease:
@@ -59,9 +71,8 @@ class Recall(NamedTuple):
 class LeaseBook:
     """All leases of one group and partition."""
 
-    def __init__(self, after: LeaseBook | None = None) -> None:
-        self.last: int = after.last if after else 0
-        """The highest number so far: it grows on, whatever becomes of the leases."""
+    def __init__(self, numbers: LeaseNumbers) -> None:
+        self.numbers = numbers
         self.leases: dict[int, Lease] = {}  # by number: ascending, and so by time of granting
         self.holders: dict[str, Holder] = {}
 
@@ -73,8 +84,7 @@ class LeaseBook:
         return holder
 
     def grant(self, holder: Holder, offsets: Sequence[int], keys: Sequence[bytes | None], now: float, expires: float, brought_as: Token | None = None) -> Lease:
-        self.last += 1
-        lease = Lease(self.last, holder, offsets, keys, now, expires, brought_as)
+        lease = Lease(self.numbers.next(), holder, offsets, keys, now, expires, brought_as)
         self.leases[lease.number] = lease
         holder.leases[lease.number] = lease
         return lease

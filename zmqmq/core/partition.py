@@ -20,24 +20,14 @@ from zmqmq.core.columns import size_of, size_undelayed, without_front
 from zmqmq.core.commands import Produce
 from zmqmq.core.dedup import ProducerTable
 from zmqmq.core.group import GroupState
+from zmqmq.core.leases import LeaseNumbers
 from zmqmq.core.log import Log
 from zmqmq.core.model import GroupLimits, Row, TopicRecord
 from zmqmq.core.operations import Operation
 from zmqmq.core.peer_commands import Block
 from zmqmq.core.pending import Asker, Batch, Confirm, Pending, Refuse, Waiter
 from zmqmq.core.queue import Queue
-from zmqmq.core.writes import (
-    AppendMessages,
-    AppendOperation,
-    LogState,
-    PutDead,
-    PutEpoch,
-    PutHead,
-    PutProducers,
-    Reader,
-    Record,
-    Write,
-)
+from zmqmq.core.writes import AppendMessages, AppendOperation, LogState, PutDead, PutEpoch, PutHead, PutProducers, Reader, Record, Write
 from zmqmq.errors import ZmqmqError
 
 SNAPSHOT_RECORDS = 20_000
@@ -68,6 +58,7 @@ class Partition:
         self.confirmed_producers = ProducerTable()
         """Producers as of what is committed: what is written down."""
         self.queues: dict[str, Queue] = {}
+        self._numbers = LeaseNumbers()
         self.writes: list[Write] = []
         self.applied = state.applied
         self.recalls: list[tuple[str, str, int, list[int]]] = []
@@ -156,7 +147,7 @@ class Partition:
         return any(queue.reclaim for queue in self.queues.values())
 
     def add_queue(self, state: GroupState) -> Queue:
-        queue = Queue(state, self.topic.settings, self.limits, self.append_operation, self.random)
+        queue = Queue(state, self.topic.settings, self.limits, self.append_operation, self.random, self._numbers)
         self.queues[state.name] = queue
         return queue
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from zmqmq.core.gates import Gate, Gates, Limbo, Pair
 from zmqmq.core.group import GroupState
-from zmqmq.core.leases import Holder, Lease, LeaseBook, Recall
+from zmqmq.core.leases import Holder, Lease, LeaseBook, LeaseNumbers, Recall
 from zmqmq.core.model import GroupLimits, TopicSettings
 from zmqmq.core.operations import Acked, Died, Failed, Operation
 from zmqmq.core.ranges import to_ranges
@@ -32,7 +32,13 @@ class Queue:
     """What one group's consumers hold of one partition, and what comes next."""
 
     def __init__(
-        self, state: GroupState, settings: TopicSettings, limits: GroupLimits, append: Callable[[Operation], int], random: Callable[[], float]
+        self,
+        state: GroupState,
+        settings: TopicSettings,
+        limits: GroupLimits,
+        append: Callable[[Operation], int],
+        random: Callable[[], float],
+        numbers: LeaseNumbers,
     ) -> None:
         self.state = state
         self.settings = settings
@@ -51,7 +57,7 @@ class Queue:
         """Members whose leaving is in the log and not committed."""
         self.cursor = self.reached = 0
         self.rewind()
-        self.book = LeaseBook()
+        self.book = LeaseBook(numbers)
         self.gates = Gates()
         self.loose: list[int] = []  # heap: returned messages without a key, ready again
         self.retries: DueHeap[bytes | int] = DueHeap()  # keys, and offsets of messages without a key
@@ -336,7 +342,7 @@ class Queue:
 
     def _take_all(self) -> None:
         self._recalls += [(lease.holder, Recall(lease.number, list(lease.open))) for lease in self.book.leases.values()]
-        self.book = LeaseBook(after=self.book)
+        self.book = LeaseBook(self.book.numbers)
         self.gates = Gates()
         self.loose.clear()
         self.retries = DueHeap()
