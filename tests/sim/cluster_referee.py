@@ -16,6 +16,7 @@ from tests.sim.referee import Referee, hold_of
 from tests.sim.verdicts import Life, silent
 from tests.sim.weather import SLOWEST
 from zmqmq.core import writes as w
+from zmqmq.core.client_session import PATIENCE_PART
 from zmqmq.core.commands import Delivery, Lot, Produced, Settled
 from zmqmq.core.replica import Role
 from zmqmq.wire import decode_answer
@@ -116,7 +117,7 @@ class ClusterReferee(Referee):
     def _should_have_lost(self, consumer: SimConsumer, task: Task) -> bool:
         """Whether the consumer has heard of a later leader in time to know that it may have been given up."""
         is_moving = not consumer.is_paused and not consumer.is_stopping
-        return is_moving and consumer.knows_better(task) > self._world.session_timeout + SLACK
+        return is_moving and consumer.knows_better(task) > self._world.session_timeout * PATIENCE_PART + SLACK
 
     # --- brokers' memory ---------------------------------------------------------------------------------------------
 

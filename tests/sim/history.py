@@ -36,8 +36,10 @@ class Place(NamedTuple):
 class GroupTruth:
     """What the committed operations say of one group on one partition."""
 
-    def __init__(self, position: int) -> None:
+    def __init__(self, position: int, life: int = 0) -> None:
         self.position = position
+        self.life = life
+        """Groups of that name that have been deleted before it."""
         self.concluded: set[int] = set()
         """Acknowledged or dead."""
         self.acked: set[int] = set()
@@ -77,6 +79,8 @@ class LogTruth:
         self.sequences: dict[tuple[int, int], int] = {}
         self.by_key: dict[bytes, list[int]] = defaultdict(list)
         self.groups: dict[str, GroupTruth] = {}
+        self.former: dict[str, int] = {}
+        """How many groups of a name have been deleted."""
         self.start = 0
 
     def earlier(self, key: bytes, offset: int) -> list[int]:
@@ -183,8 +187,12 @@ class History:
         if isinstance(operation, op.GroupCreated):
             if operation.group in log.groups:
                 return  # two consumers have met in one turn
-            group = log.groups[operation.group] = GroupTruth(max(operation.position, log.start))
+            group = log.groups[operation.group] = GroupTruth(max(operation.position, log.start), log.former.get(operation.group, 0))
             group.unsettled = sum(offset >= group.position for offset in log.messages)
+        elif isinstance(operation, op.GroupDeleted):
+            if (gone := log.groups.pop(operation.group, None)) is not None:
+                demand(not gone.members, "a group was deleted under its consumers", operation.group, gone.members)
+                log.former[operation.group] = gone.life + 1
         elif isinstance(operation, op.Trimmed):
             self._trimmed(log, operation.start)
         elif isinstance(operation, op.Matured):
@@ -238,6 +246,7 @@ class History:
         group.position, group.voided = max(operation.position, log.start), (operation.epoch, operation.lease)
         group.moves += 1
         group.concluded = {offset for offset in log.messages if offset < group.position}
+        group.ever_concluded |= group.concluded
         group.failures.clear()
         group.replayed.clear()
         group.unsettled = len(log.messages) - len(group.concluded)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tests.sim.storms import KEYS
 from tests.sim.world import STORM_SECONDS
-from zmqmq.core.admin_commands import AlterTopic, CreateTopic, DeleteTopic, Seek
+from zmqmq.core.admin_commands import AlterTopic, CreateTopic, DeleteGroup, DeleteTopic, Seek
 from zmqmq.core.cluster_commands import AddPartitions, DrainBroker, Reassign, RemoveBroker
 from zmqmq.core.commands import Command
 
@@ -36,7 +36,7 @@ class Orders:
     def __init__(self, world: ClusterWorld) -> None:
         self._world = world
         self._rng = world.rng
-        self.passages: list[Callable[[], None]] = [self.topic_comes, self.topic_goes, self.topic_is_made_anew, self.group_is_moved]
+        self.passages: list[Callable[[], None]] = [self.topic_comes, self.topic_goes, self.topic_is_made_anew, self.group_is_moved, self.group_is_deleted]
         self.kinds: list[Callable[[], None]] = [
             self.broker_is_drained,
             self.broker_is_removed,
@@ -124,6 +124,12 @@ class Orders:
         """The group of the passing topics shall have everything again, or nothing of it, or what comes from somewhere on."""
         name, to, value = self._rng.choice(PASSING), self._rng.choice(WHERETO), self._rng.randrange(40)
         self._ask("seek", lambda id: Seek(id, name, PASSERS, to, value), name, to, value)
+
+    def group_is_deleted(self) -> None:
+        """The group of the passing topics is forgotten, if nobody is in it; whoever consumes then begins anew."""
+        name = self._rng.choice(PASSING)
+        self._ask("forget", lambda id: DeleteGroup(id, name, PASSERS), name)
+        self._world.scheduler.after(self._rng.uniform(0.0, 2.0), lambda: self._consume(name))
 
     def _make(self, name: str) -> None:
         partitions = self._rng.choice([0, 1, 2])

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tests.sim.host import Host
     from tests.sim.world import World
     from zmqmq.broker import Broker
+    from zmqmq.core.hub import Hub
     from zmqmq.core.partition import Partition
     from zmqmq.core.queue import Queue
 
@@ -48,8 +49,10 @@ class Referee:
         """What was ever handed out."""
         self.settled: dict[tuple[rules.Queue, int], str] = {}
         """What consumers were told to be settled."""
-        self.moves: dict[rules.Queue, int] = {}
-        """Seeks of which it was known when a message was last handed out."""
+        self.moves: dict[rules.Queue, tuple[int, int]] = {}
+        """The group's life, and seeks in it, of which it was known when a message was last handed out."""
+        self.grants: dict[tuple[rules.Queue, int, int], GroupTruth] = {}
+        """By queue, epoch and lease: the group that it was granted to, which may have been deleted since and made again."""
         self.confirmed: dict[bytes, Outcome] = {}
         self.unaccepted: dict[bytes, Outcome] = {}
         self._world = world
@@ -81,9 +84,22 @@ class Referee:
         elif isinstance(command, Subscribed):
             self.situations["lease kept"] += sum(bool(lease.kept) for lease in command.leases)
             self.situations["lease not kept"] += sum(not lease.kept for lease in command.leases)
+            self._kept(host, command)
         elif isinstance(command, Settled):
             self._settled(host, client, command)
         self.situations["recalled"] += isinstance(command, Recalled)
+
+    def _kept(self, host: Host, command: Subscribed) -> None:
+        assert host.broker is not None
+        hub = host.broker.node.context.hub_numbers[command.queue]
+        for lease in command.leases:
+            if lease.kept:
+                self._granted(hub, lease.partition, lease.epoch, lease.lease)
+
+    def _granted(self, hub: Hub, number: int, epoch: int, lease: int) -> None:
+        topic_id = hub.partitions[number].topic.topic_id
+        group = self.history.log(topic_id, number).groups[hub.group]
+        self.grants[(hub.group, topic_id, number), epoch, lease] = group
 
     def _settled(self, host: Host, client: str, command: Settled) -> None:
         self.situations["settled too late"] += len(command.lost) > len(command.elsewhere)
@@ -102,6 +118,7 @@ class Referee:
         topic_id = hub.partitions[lot.partition].topic.topic_id
         log = self.history.log(topic_id, lot.partition)
         group = log.groups[hub.group]
+        self._granted(hub, lot.partition, lot.epoch, lot.lease)
         queue = (hub.group, topic_id, lot.partition)
         for index, (offset, value) in enumerate(zip(lot.offsets, lot.values, strict=True)):
             attempt = lot.attempts[index] if lot.attempts is not None else 1
@@ -115,15 +132,22 @@ class Referee:
     # --- consumers ---------------------------------------------------------------------------------------------------
 
     def _place(self, consumer: SimConsumer, task: Task) -> tuple[LogTruth, GroupTruth]:
+        """The partition, and the group that the task's lease was granted to."""
         log = self.history.log(*task.place)
-        return log, log.groups[consumer.group]
+        known = self.grants.get(((consumer.group, *task.place), task.held.epoch, task.held.lease))
+        return log, known or log.groups[consumer.group]
+
+    def _is_void(self, consumer: SimConsumer, task: Task) -> bool:
+        """Whether a seek has taken the message from its consumer, or the group is another one now; it may not have heard of it."""
+        log, group = self._place(consumer, task)
+        return (task.held.epoch, task.held.lease) <= group.voided or log.groups.get(consumer.group) is not group
 
     def handed(self, consumer: SimConsumer, task: Task) -> None:
         """The application gets a message."""
         log, group = self._place(consumer, task)
         offset, key = task.offset, task.key
         hold = hold_of(consumer, task)
-        if _is_void(group, task):
+        if self._is_void(consumer, task):
             self.situations["void lease handed out"] += 1
             return
         self._begin_anew(hold.queue, group)
@@ -142,13 +166,14 @@ class Referee:
         rules.one_holder(hold, self._held_by_others(consumer, task))
 
     def _begin_anew(self, queue: rules.Queue, group: GroupTruth) -> None:
-        """After a seek everything comes as if it never had."""
-        if self.moves.get(queue, 0) != group.moves:
-            self.moves[queue] = group.moves
+        """After a seek, and in a new group of the name, everything comes as if it never had."""
+        if self.moves.get(queue, (0, 0)) != (group.life, group.moves):
+            self.moves[queue] = (group.life, group.moves)
             self.seen.pop(queue, None)
             self.newest = {known: newest for known, newest in self.newest.items() if known[0] != queue}
             self.settled = {known: by for known, by in self.settled.items() if known[0] != queue}
-            self.situations["group moved"] += 1
+            self.situations["group moved"] += bool(group.moves)
+            self.situations["group made again"] += bool(group.life)
 
     def _held_by_others(self, consumer: SimConsumer, task: Task) -> Iterator[rules.Hold]:
         """What others of the group may rightly believe to hold while this consumer may believe so too."""
@@ -162,7 +187,7 @@ class Referee:
 
     def _valid(self, consumer: SimConsumer) -> list[Task]:
         """What the consumer is working on, without what a seek has taken from it."""
-        return [task for task in consumer.open_tasks() if not _is_void(self._place(consumer, task)[1], task)]
+        return [task for task in consumer.open_tasks() if not self._is_void(consumer, task)]
 
     def is_sure(self, consumer: SimConsumer) -> bool:
         """Whether what the consumer holds is certainly still its own: the broker cannot have given it up by now."""
@@ -176,7 +201,7 @@ class Referee:
         if task.verdict in ("ack", "reject"):
             was_concluded = task.offset in group.ever_concluded | group.replayed  # a letter may be on its way back when its death is told at last
             demand(was_concluded, "a confirmed settling is not on disk", consumer.name, task.verdict, task.offset)
-            if not _is_void(group, task):
+            if not self._is_void(consumer, task):
                 self.settled[(consumer.group, *task.place), task.offset] = consumer.name
         self.situations[f"confirmed {task.verdict}"] += 1
 
@@ -233,11 +258,6 @@ class Referee:
 def hold_of(consumer: SimConsumer, task: Task) -> rules.Hold:
     """The task, as a message in the consumer's hands."""
     return rules.Hold(consumer.name, (consumer.group, *task.place), task.offset, task.key)
-
-
-def _is_void(group: GroupTruth, task: Task) -> bool:
-    """Whether a seek has taken the message from its consumer, which may not have heard of it."""
-    return (task.held.epoch, task.held.lease) <= group.voided
 
 
 def _state(task: Task) -> rules.State:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.sim.court import Court
+from zmqmq.core import operations as op
 from zmqmq.core import writes as w
 from zmqmq.core.model import TopicRecord, TopicSettings
 from zmqmq.core.places import Member, Place
@@ -18,6 +19,10 @@ def member(broker: str, be: int = 1) -> Member:
 
 def place(*in_sync: str, epoch: int = 1, leader: str = "a") -> Place:
     return Place(replicas=BROKERS, leader=leader, leader_be=1 if leader else 0, epoch=epoch, isr=[member(broker) for broker in in_sync])
+
+
+def operation(offset: int, what: op.Operation) -> w.AppendOperation:
+    return w.AppendOperation(1, offset, 1, 0.0, op.encode(what))
 
 
 def message(offset: int, epoch: int = 1, value: bytes = b"") -> w.AppendMessages:

@@ -5,13 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.sim.history import History, Violation
-from tests.sim.stage import KEY, message
+from tests.sim.stage import KEY, message, operation
 from zmqmq.core import operations as op
-from zmqmq.core import writes as w
-
-
-def operation(offset: int, what: op.Operation) -> w.AppendOperation:
-    return w.AppendOperation(1, offset, 1, 0.0, op.encode(what))
 
 
 @pytest.fixture
@@ -37,6 +32,7 @@ def test_after_a_seek_what_is_before_the_position_is_over(history: History) -> N
     history.adopt(KEY, "t", [operation(6, op.GroupMoved("g", 3, 1, 1, 7))])
     group = history.log(*KEY).groups["g"]
     assert (group.unsettled, group.concluded) == (1, {1, 2})
+    assert group.ever_concluded == {1, 2}, "the seek has settled what it passed over, and a consumer may be told so"
     with pytest.raises(Violation, match="settled twice"):
         history.adopt(KEY, "t", [operation(7, op.Acked("g", [(2, 3)]))])
 
