@@ -210,6 +210,31 @@ def test_a_group_in_use_is_not_deleted() -> None:
     assert refused(world, producer.address, admin.DeleteGroup(world.next_id(), "t", "g")).code == "Overloaded"
 
 
+def test_a_group_that_somebody_is_joining_is_not_deleted() -> None:
+    world = World()
+    producer, address = Producer(world), world.connect("c")
+    partition = partition_of(world)
+    end = partition.log.committed
+    partition.log.agree = lambda durable: end
+    world.turn((address, world.subscribe(address)))
+    answer = refused(world, producer.address, admin.DeleteGroup(world.next_id(), "t", "g"))
+    assert answer.code == "UnknownGroup", "it is not there yet"
+    partition.log.agree = lambda durable: durable
+    world.node.context.touch(partition)
+    world.turn()
+    other = world.connect("d")
+    world.goodbye(address)
+    end = partition.log.committed
+    partition.log.agree = lambda durable: end
+    world.turn((other, world.subscribe(other)))
+    answer = refused(world, producer.address, admin.DeleteGroup(world.next_id(), "t", "g"))
+    assert answer.code == "Overloaded" and "1 consumers are in the group" in answer.message
+    partition.log.agree = lambda durable: durable
+    world.node.context.touch(partition)
+    world.turn()
+    assert [type(answer).__name__ for answer in world.take(other)] == ["Subscribed"]
+
+
 def test_a_group_whose_consumers_may_come_back_after_a_restart_is_not_deleted() -> None:
     world = World()
     producer, consumer = Producer(world), Consumer(world, timeout=5.0)

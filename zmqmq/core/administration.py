@@ -68,8 +68,8 @@ class Administration:
         topic = self.catalogue.get(command.topic)
         queues = group_queues(topic, command.group)
         hub = self.context.hubs.get((command.topic, command.group))
-        if hub is not None and hub.subscribers:
-            raise Overloaded(f"{len(hub.subscribers)} consumers are in the group", hint="stop them first", topic=command.topic, group=command.group)
+        if hub is not None and (consumers := hub.subscribers.keys() | set(hub.joining)):
+            raise Overloaded(f"{len(consumers)} consumers are in the group", hint="stop them first", topic=command.topic, group=command.group)
         if awaited := {member for _, queue in queues for member in queue.reclaim}:
             text, hint = f"{len(awaited)} consumers of the group may be on their way back", "stop them first, or try again when they are given up"
             raise Overloaded(text, hint=hint, topic=command.topic, group=command.group)

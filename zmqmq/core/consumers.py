@@ -58,7 +58,7 @@ class Consumers:
         def joined() -> None:
             hub.joining.remove(session.client_id)
             if self.context.hub_numbers.get(hub.number) is not hub:
-                error = Overloaded("the group was deleted meanwhile", hint="subscribe again", topic=command.topic, group=command.group)
+                error = Overloaded("the topic was deleted meanwhile", hint="subscribe again", topic=command.topic, group=command.group)
                 self.context.refuse(session.address, command.id, error)
                 return
             if session.leaving:  # it left before its subscription was committed
