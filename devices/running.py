@@ -54,8 +54,8 @@ class Stop:
         """Whether it is."""
         return self._is_set
 
-    def wait(self, seconds: float) -> bool:
-        """Waits until it is set, at most so many seconds; whether it is."""
+    def wait(self, seconds: float | None = None) -> bool:
+        """Waits until it is set, at most so many seconds (None: for ever); whether it is."""
         if not self._is_set:
             select.select([self._reader], [], [], seconds)
         return self._is_set

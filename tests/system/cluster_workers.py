@@ -13,7 +13,8 @@ import json
 import time
 from collections import deque
 
-from tests.system.workers import say, wait_for_end
+from devices.running import stop_on_signals
+from tests.system.workers import say
 from zmqmq import PendingReceipt, Producer
 from zmqmq.errors import ZmqmqError
 
@@ -62,7 +63,7 @@ def main() -> None:
         made.add_argument(name, type=int)
     made.add_argument("--interval", type=float, default=0.01)
     given = made.parse_args()
-    end, sending = wait_for_end(), Sending()
+    end, sending = stop_on_signals(), Sending()
     with Producer(given.brokers, delivery_timeout=600) as producer:
         while not end.wait(given.interval):
             sending.add(producer.send(given.topic, f"{given.number}:{sending.sent}".encode(), key=f"key-{sending.sent % given.keys}"))

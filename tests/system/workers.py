@@ -15,12 +15,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable
-from types import FrameType
 
+from devices.running import stop_on_signals
 from zmqmq import Consumer, Message, PendingSettlement, Producer
 from zmqmq.errors import LeaseLost
 
@@ -33,17 +31,6 @@ LOOK = 0.05
 
 def say(text: str) -> None:
     print(text, flush=True)
-
-
-def wait_for_end() -> threading.Event:
-    """An event that SIGTERM sets."""
-    end = threading.Event()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        end.set()
-
-    signal.signal(signal.SIGTERM, on_signal)
-    return end
 
 
 def produce(given: argparse.Namespace) -> None:
@@ -95,7 +82,7 @@ class Diary:
 
 def consume(given: argparse.Namespace) -> None:
     """Takes, works, acknowledges, one message after the other, until SIGTERM."""
-    end, diary = wait_for_end(), Diary(given.log)
+    end, diary = stop_on_signals(), Diary(given.log)
     consumer = Consumer(given.broker, given.topic, group=GROUP, name=given.name, session_timeout=given.session_timeout, prefetch=given.prefetch)
     say("ready")
     while not end.is_set():
@@ -117,7 +104,7 @@ def consume(given: argparse.Namespace) -> None:
 
 def hold(given: argparse.Namespace) -> None:
     """Takes messages and keeps them until SIGTERM; then acknowledges them, and ends with 0 if they were still its own."""
-    end = wait_for_end()
+    end = stop_on_signals()
     with Consumer(given.broker, given.topic, group=GROUP, name="holder", session_timeout=given.session_timeout) as consumer:
         messages: list[Message] = []
         while len(messages) < given.count:
