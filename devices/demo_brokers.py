@@ -17,11 +17,7 @@ class Brokers:
     def __init__(self, directory: Path, zookeeper: str, lines: Lines) -> None:
         """`zookeeper`: the servers, with commas between them. Nothing is started yet."""
         self._directory, self._zookeeper, self._lines = directory, zookeeper, lines
-        self._ports: dict[str, int] = {}
-        while len(self._ports) < len(NAMES):
-            port = free_ports()
-            if all(abs(port - taken) > 1 for taken in self._ports.values()):
-                self._ports[NAMES[len(self._ports)]] = port
+        self._ports = {name: free_ports() for name in NAMES}
         self.running: dict[str, Child] = {}
 
     @property

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
-import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from devices.ensemble import PORTS
+from devices import ensemble
 
 ROOT = Path(__file__).resolve().parent.parent
 END_SECONDS = 8.0
@@ -93,12 +91,4 @@ class Child:
 
 def free_ports() -> int:
     """A port that is free together with the one after it, for commands and wake-ups."""
-    while True:
-        port = random.choice(PORTS[:-1])
-        with socket.socket() as first, socket.socket() as second:
-            try:
-                first.bind(("127.0.0.1", port))
-                second.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port
+    return ensemble.free_ports(2)[0]

@@ -7,8 +7,8 @@ seconds and a lost leader is replaced within about two. Everything lies in one d
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-import random
 import re
 import shutil
 import signal
@@ -31,6 +31,9 @@ _JARS = ("zookeeper.jar", "zookeeper-jute.jar")
 _BESIDE = ("slf4j-api", "slf4j-nop", "netty-*", "snappy-java", "metrics-core", "commons-io", "commons-cli", "jackson-*")
 PORTS = range(20_000, 32_000)
 """Below those that outgoing connections take by themselves: a server that is started again finds its own free."""
+PORTS_APART = 997
+"""Between the first ports of two processes that began one after the other. What is found is bound only later, and others look meanwhile."""
+_places = itertools.count(os.getpid() * PORTS_APART)
 _LETTERS = "conf,cons,envi,mntr,ruok,srvr,stat,wchs"
 
 
@@ -48,15 +51,21 @@ def classpath() -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports on which nobody listens."""
+    """Neighbouring ports on which nobody listens; this process gives none of them again before all others."""
+    while True:
+        ports = [PORTS[place % len(PORTS)] for place in itertools.islice(_places, count)]
+        if ports[-1] - ports[0] == count - 1 and _are_free(ports):
+            return ports
+
+
+def _are_free(ports: Sequence[int]) -> bool:
     with contextlib.ExitStack() as held:
-        ports: list[int] = []
-        while len(ports) < count:
-            probe = held.enter_context(socket.socket())
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", random.choice(PORTS)))
-                ports.append(int(probe.getsockname()[1]))
-        return ports
+        for port in ports:
+            try:
+                held.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            except OSError:
+                return False
+    return True
 
 
 class Server:

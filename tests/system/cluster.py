@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import signal
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -94,9 +93,7 @@ class ClusterProcesses:
 
     def add(self, broker_id: str, **settings: Any) -> MemberProcess:
         """One more broker, not started yet. `settings` are for it alone."""
-        ports = [port for member in self.members.values() for port in range(member.port - 4, member.port + 5)]
-        port = next(port for port in iter(lambda: free_ports(1)[0], None) if port not in ports and _are_free(port + 1, port + 2))
-        member = MemberProcess(broker_id, self.directory, port, self.ensemble.hosts)
+        member = MemberProcess(broker_id, self.directory, free_ports(3)[0], self.ensemble.hosts)  # for commands, for wake-ups, and for a proxy
         self.members[broker_id] = member
         if self._proxies:
             self._lay_cables(member)
@@ -301,14 +298,3 @@ class ClusterProcesses:
         for name, member in self.members.items():
             for life in member.lives:
                 assert "Traceback" not in life.errors, f"{name}: {life.errors[-4000:]}"
-
-
-def _are_free(*ports: int) -> bool:
-    """Whether nobody listens on any of them."""
-    with contextlib.ExitStack() as held:
-        for port in ports:
-            try:
-                held.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            except OSError:
-                return False
-    return True
