@@ -91,9 +91,9 @@ class Referee:
 
     def _kept(self, host: Host, command: Subscribed) -> None:
         assert host.broker is not None
-        hub = host.broker.node.context.hub_numbers[command.queue]
+        hub = host.broker.node.context.hub_numbers.get(command.queue)
         for lease in command.leases:
-            if lease.kept:
+            if lease.kept and hub is not None and lease.partition in hub.partitions:  # else what it is about has gone in this very turn
                 self._granted(hub, lease.partition, lease.epoch, lease.lease)
 
     def _granted(self, hub: Hub, number: int, epoch: int, lease: int) -> None:
